@@ -1,0 +1,274 @@
+//! The cryptography that needs no secret of the server: phone keys, OAEP towards a phone, HMAC.
+//!
+//! Whatever touches the server's private key is [`crate::keyring`]'s and OpenSSL's. Chance comes
+//! from the caller.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rsa::pkcs8::DecodePublicKey as _;
+use rsa::rand_core::CryptoRng;
+use rsa::traits::PublicKeyParts as _;
+use rsa::{Oaep, RsaPublicKey};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256, Sha512};
+use zeroize::Zeroizing;
+
+use crate::refusal::Refusal;
+
+/// A hash by the name that phones give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    /// `sha1`
+    Sha1,
+    /// `sha256`
+    Sha256,
+}
+
+impl Hash {
+    /// Reads a phone's name for it.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] for any other name.
+    pub fn parse(name: &str) -> Result<Self, Refusal> {
+        match name {
+            "sha1" => Ok(Hash::Sha1),
+            "sha256" => Ok(Hash::Sha256),
+            _ => Err(Refusal::Malformed("a digest is sha1 or sha256")),
+        }
+    }
+
+    /// The name as phones and the table spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hash::Sha1 => "sha1",
+            Hash::Sha256 => "sha256",
+        }
+    }
+}
+
+/// The two digests of RSA-OAEP (RFC 8017 §7.1): the encoding's own, and its MGF1's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// `hashingAlgorithm`
+    pub oaep: Hash,
+    /// `mgf1ParameterSpec` and its other names
+    pub mgf1: Hash,
+}
+
+/// A phone's RSA public key, with the text in which it came.
+#[derive(Clone, Debug)]
+pub struct PhoneKey {
+    text: String,
+    key: RsaPublicKey,
+}
+
+/// Two texts of one key are one key: wrapping is no difference.
+impl PartialEq for PhoneKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl PhoneKey {
+    /// Reads a PEM SubjectPublicKeyInfo, however its base64 is wrapped, and judges the key.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] for other forms, for other than 2048 to 4096 bits, and for an
+    /// exponent or a modulus under which nothing is secret.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let der = text
+            .trim()
+            .strip_prefix("-----BEGIN PUBLIC KEY-----")
+            .and_then(|text| text.strip_suffix("-----END PUBLIC KEY-----"))
+            .and_then(|body| decode_base64(body).ok())
+            .ok_or(Refusal::Malformed("public_key is not a PEM of the form BEGIN PUBLIC KEY"))?;
+        // The rsa crate refuses even numbers, exponents under 3 and moduli under 2048 bits.
+        let key = RsaPublicKey::from_public_key_der(&der)
+            .ok()
+            .filter(|key| (2048..=4096).contains(&key.n().bits()))
+            .ok_or(Refusal::Malformed("public_key is not a sound RSA key of 2048 to 4096 bits"))?;
+        Ok(PhoneKey { text: text.to_owned(), key })
+    }
+
+    /// The text as the phone sent it, which the table keeps (contract §6).
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Encrypts towards the phone: RSA-OAEP, in base64.
+    ///
+    /// # Errors
+    /// [`rsa::Error`] where the message is too long for the key.
+    pub fn seal(
+        &self,
+        message: &[u8],
+        digests: Digests,
+        rng: &mut impl CryptoRng,
+    ) -> Result<String, rsa::Error> {
+        let key = &self.key;
+        let sealed = match (digests.oaep, digests.mgf1) {
+            (Hash::Sha1, Hash::Sha1) => key.encrypt(rng, Oaep::<Sha1>::new(), message),
+            (Hash::Sha256, Hash::Sha256) => key.encrypt(rng, Oaep::<Sha256>::new(), message),
+            (Hash::Sha1, Hash::Sha256) => {
+                key.encrypt(rng, Oaep::<Sha1, Sha256>::new_with_mgf_hash(), message)
+            }
+            (Hash::Sha256, Hash::Sha1) => {
+                key.encrypt(rng, Oaep::<Sha256, Sha1>::new_with_mgf_hash(), message)
+            }
+        }?;
+        Ok(STANDARD.encode(sealed))
+    }
+}
+
+/// The AES-256 key that a phone gets: 16 random bytes as 32 lower-case hexadecimal digits, whose
+/// ASCII bytes are the key (contract §3).
+pub struct SharedKey(Zeroizing<String>);
+
+impl SharedKey {
+    /// A key over 16 bytes that the caller drew from a cryptographic generator.
+    pub fn new(random: [u8; 16]) -> Self {
+        SharedKey(Zeroizing::new(format!("{:032x}", u128::from_be_bytes(random))))
+    }
+
+    /// The 32 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// HMAC-SHA512 in lower-case hexadecimal: how the BE keeps passwords and phone numbers.
+pub fn hmac_sha512_hex(key: &[u8], message: &[u8]) -> String {
+    let mut mac = Hmac::<Sha512>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(message);
+    hex(&mac.finalize().into_bytes())
+}
+
+/// The SHA-256 digest by which an exact repeat of a body is known.
+pub fn body_digest(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
+/// Decodes base64, wrapped or not, padded or not.
+///
+/// # Errors
+/// [`base64::DecodeError`] for anything else.
+pub fn decode_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &ALPHABET,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let dense: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    LENIENT.decode(dense)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use openssl::bn::BigNum;
+    use openssl::rsa::Rsa;
+
+    use super::*;
+
+    fn pem(bits: u32) -> String {
+        String::from_utf8(Rsa::generate(bits).unwrap().public_key_to_pem().unwrap()).unwrap()
+    }
+
+    /// The PEM of the public key with this modulus and exponent, sound or not.
+    fn odd_pem(modulus: BigNum, exponent: u32) -> String {
+        let exponent = BigNum::from_u32(exponent).unwrap();
+        let key = Rsa::from_public_components(modulus, exponent).unwrap();
+        String::from_utf8(key.public_key_to_pem().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_phone_key_may_be_wrapped_anyhow() {
+        let plain = pem(2048);
+        let key = PhoneKey::parse(&plain).unwrap();
+        let body: String = plain.lines().filter(|line| !line.starts_with('-')).collect();
+        let (head, tail) = body.split_at(76);
+        for wrapped in [
+            format!("-----BEGIN PUBLIC KEY-----\n{head}\n{tail}\n-----END PUBLIC KEY-----"),
+            format!("-----BEGIN PUBLIC KEY-----{body}-----END PUBLIC KEY-----\r\n"),
+            format!("  -----BEGIN PUBLIC KEY----- {head} {tail} -----END PUBLIC KEY-----"),
+        ] {
+            let same = PhoneKey::parse(&wrapped).unwrap();
+            assert_eq!(same, key);
+            assert_eq!(same.text(), wrapped);
+        }
+    }
+
+    #[test]
+    fn a_weak_or_foreign_key_is_refused() {
+        let check = |text: &str| {
+            assert_eq!(PhoneKey::parse(text).unwrap_err().status(), 400, "{text}");
+        };
+        check("");
+        check("hello");
+        check("-----BEGIN PUBLIC KEY-----");
+        check("-----BEGIN PUBLIC KEY----------END PUBLIC KEY-----");
+        check("-----BEGIN PUBLIC KEY-----\n@@@@\n-----END PUBLIC KEY-----");
+        check("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----");
+        check(&pem(1024));
+        check(&pem(2040));
+        check(&pem(4104));
+        let modulus = || Rsa::generate(2048).unwrap().n().to_owned().unwrap();
+        for exponent in [0, 1, 2, 65536] {
+            check(&odd_pem(modulus(), exponent));
+        }
+        let mut even = modulus();
+        even.sub_word(1).unwrap();
+        check(&odd_pem(even, 65537));
+        let rsa = Rsa::generate(2048).unwrap();
+        check(&String::from_utf8(rsa.public_key_to_pem_pkcs1().unwrap()).unwrap());
+        check(&String::from_utf8(rsa.private_key_to_pem().unwrap()).unwrap());
+        let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1);
+        let ec = openssl::ec::EcKey::generate(&group.unwrap()).unwrap();
+        check(&String::from_utf8(ec.public_key_to_pem().unwrap()).unwrap());
+    }
+
+    #[test]
+    fn what_is_sealed_opens_under_each_pair_of_digests() {
+        use openssl::md::Md;
+        let private = openssl::pkey::PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let pem = String::from_utf8(private.public_key_to_pem().unwrap()).unwrap();
+        let phone = PhoneKey::parse(&pem).unwrap();
+        let md = |hash| if hash == Hash::Sha1 { Md::sha1() } else { Md::sha256() };
+        for oaep in [Hash::Sha1, Hash::Sha256] {
+            for mgf1 in [Hash::Sha1, Hash::Sha256] {
+                let digests = Digests { oaep, mgf1 };
+                let sealed = phone.seal(b"secret", digests, &mut rand::rng()).unwrap();
+                let mut opener = openssl::pkey_ctx::PkeyCtx::new(&private).unwrap();
+                opener.decrypt_init().unwrap();
+                opener.set_rsa_padding(openssl::rsa::Padding::PKCS1_OAEP).unwrap();
+                opener.set_rsa_oaep_md(md(oaep)).unwrap();
+                opener.set_rsa_mgf1_md(md(mgf1)).unwrap();
+                let mut plain = Vec::new();
+                opener.decrypt_to_vec(&decode_base64(&sealed).unwrap(), &mut plain).unwrap();
+                assert_eq!(plain, b"secret", "{digests:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_hash_is_the_one_of_the_development_data() {
+        let salt = b"b7c1c9605b98de2b055b5a13ac22765e";
+        assert!(hmac_sha512_hex(salt, b"dummy_password").starts_with("b829955d86ba"));
+        assert!(hmac_sha512_hex(salt, b"+237123456789").starts_with("601141fe1217"));
+    }
+
+    #[test]
+    fn base64_may_be_wrapped_and_unpadded() {
+        for text in ["aGVsbG8=", "aGVsbG8", "aGVs\nbG8=\n", " aGVs\r\n bG8="] {
+            assert_eq!(decode_base64(text).unwrap(), b"hello", "{text:?}");
+        }
+        for text in ["aGVsbG8*", "a", "aGVs-G8_"] {
+            assert!(decode_base64(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,667 @@
+//! The session table: which QR code is worth what, until when, and who must be told.
+//!
+//! A session is one scan in the making: a dashboard's socket that shows a QR code, and the phone
+//! that scanned it.
+//!
+//! ```text
+//!            connect                 begin                  claim             complete
+//!   (nothing) ──────▶ Shown ─────────────────▶ Paused ──────────────▶ Claimed ──────────▶ 200- ack, close
+//!                     │  ▲                    │      ▲                  │
+//!             sleep:  │  │ new id             │      └──────────────────┘
+//!             rotate  └──┘                    │            release
+//!                     │                       │
+//!   limit reached,    ▼                       ▼  paused time over:
+//!   dashboard leaves: close                close
+//! ```
+//!
+//! The table does no I/O, reads no clock and draws no chance: the time is an argument, a fresh id
+//! comes from the caller, and what sockets must be told leaves through [`Sessions::poll_event`].
+//! After each change the caller drains the events, and calls [`Sessions::handle_timeout`] when
+//! [`Sessions::poll_timeout`] says. Issuing and spending the ids of `GET` is [`crate::ticket`]'s.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::refusal::Refusal;
+
+/// A user id of the BE: 1 to 255 of `A-Z a-z 0-9 - . _ ~`, not `.` or `..` (contract §1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserId(Box<str>);
+
+impl UserId {
+    /// Takes a path segment as it came; nothing is percent-decoded.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] for anything but the characters and lengths above.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let fit = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        let dots = matches!(text, "." | "..");
+        if (1..=255).contains(&text.len()) && text.bytes().all(fit) && !dots {
+            Ok(UserId(text.into()))
+        } else {
+            Err(Refusal::Malformed("a user id is 1 to 255 of A-Z a-z 0-9 - . _ ~"))
+        }
+    }
+
+    /// The id, byte for byte as it came.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The id of one QR code: 128 random bits, in the URL as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId([u8; 16]);
+
+impl SessionId {
+    /// An id of 16 bytes that the caller drew from a cryptographic generator.
+    pub fn new(random: [u8; 16]) -> Self {
+        SessionId(random)
+    }
+
+    /// Reads the form that [`fmt::Display`] writes.
+    ///
+    /// # Errors
+    /// [`Refusal::Session`] for any other text: a malformed id is an unknown one (contract §3).
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 32 || !text.bytes().all(lower_hex) {
+            return Err(Refusal::Session);
+        }
+        let number = u128::from_str_radix(text, 16).map_err(|_| Refusal::Session)?;
+        Ok(SessionId(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// A socket of a dashboard, by a number that its owner never gives out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+/// What a socket must be told or suffer, in the order in which it leaves the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Show a QR code for this id.
+    Show(SocketId, SessionId),
+    /// `201- pause`.
+    Pause(SocketId),
+    /// `200- ack`; an [`Event::Close`] follows.
+    Ack(SocketId),
+    /// Begin the closing handshake.
+    Close(SocketId, Reason),
+    /// The closing handshake took longer than [`Rules::linger`]: cut the connection.
+    Cut(SocketId),
+}
+
+/// Why a socket is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The exchange is complete.
+    Complete,
+    /// Every URL was shown and none scanned, or the paused time is over.
+    Expired,
+    /// The server is going down.
+    Leaving,
+}
+
+/// The times and bounds of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How long one QR code is shown.
+    pub sleep: Duration,
+    /// How many QR codes a socket shows in all, the first counted.
+    pub changes: u32,
+    /// How long a session waits for its acknowledgment after the pause.
+    pub paused: Duration,
+    /// How long a closing handshake may take.
+    pub linger: Duration,
+    /// How many different wrong bodies one session takes.
+    pub attempts: usize,
+    /// How many paused sessions without their dashboard are kept.
+    pub detached: usize,
+}
+
+/// What [`Sessions::attempt`] grants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Attempt<K> {
+    /// Go on; the answer is to be encrypted under this key of the phone.
+    Granted(K),
+    /// This very body was refused before, so.
+    Repeated(Refusal),
+}
+
+/// The right to complete one session: whoever holds it has won the race for this URL.
+#[must_use = "a claim that is neither completed nor released blocks its session for ever"]
+#[derive(Debug)]
+pub struct Claim(SessionId);
+
+struct Row<K> {
+    user: UserId,
+    /// `None` once the dashboard of a paused session has left.
+    socket: Option<SocketId>,
+    state: State<K>,
+    /// When the state ends; a claimed session keeps it for its release.
+    deadline: Instant,
+    /// The digests of the bodies that took a try, with the refusal each met.
+    attempts: Vec<([u8; 32], Option<Refusal>)>,
+}
+
+enum State<K> {
+    /// A QR code is on the screen, the `shown`-th of its socket.
+    Shown { shown: u32 },
+    /// A phone has handed over its key.
+    Paused { key: K },
+    /// A phone has proved its owner and its row is being written: nothing may expire.
+    Claimed { key: K },
+}
+
+enum Seat {
+    In(SessionId),
+    Closing(Instant),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Session(SessionId),
+    Closing(SocketId),
+}
+
+/// The session table. `K` is a phone's public key.
+pub struct Sessions<K> {
+    rules: Rules,
+    rows: HashMap<SessionId, Row<K>>,
+    sockets: HashMap<SocketId, Seat>,
+    deadlines: BTreeSet<(Instant, Due)>,
+    events: VecDeque<Event>,
+    detached: usize,
+}
+
+impl<K: Clone + PartialEq> Sessions<K> {
+    /// An empty table.
+    pub fn new(rules: Rules) -> Self {
+        Sessions {
+            rules,
+            rows: HashMap::new(),
+            sockets: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            events: VecDeque::new(),
+            detached: 0,
+        }
+    }
+
+    /// A dashboard's socket opens: it is shown its first QR code, `id`, which must be fresh.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] while too many paused sessions wait without their dashboard.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        user: UserId,
+        socket: SocketId,
+    ) -> Result<(), Refusal> {
+        if self.detached >= self.rules.detached {
+            return Err(Refusal::Full(self.rules.paused));
+        }
+        let row = Row {
+            user,
+            socket: Some(socket),
+            state: State::Shown { shown: 1 },
+            deadline: now + self.rules.sleep,
+            attempts: Vec::new(),
+        };
+        self.show(id, row, socket);
+        Ok(())
+    }
+
+    /// A dashboard's socket is gone. A QR code that was not scanned goes with it; a session that
+    /// a phone has begun stays for the phone (contract §2).
+    pub fn disconnect(&mut self, socket: SocketId) {
+        match self.sockets.remove(&socket) {
+            Some(Seat::Closing(deadline)) => {
+                self.deadlines.remove(&(deadline, Due::Closing(socket)));
+            }
+            Some(Seat::In(id)) => match self.rows.get_mut(&id) {
+                Some(Row { state: State::Shown { .. }, .. }) => drop(self.take(id)),
+                Some(row) => {
+                    row.socket = None;
+                    self.detached += 1;
+                }
+                None => {}
+            },
+            None => {}
+        }
+    }
+
+    /// A phone hands over its key: the first key pauses the session and binds it; the same key
+    /// again changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Session`] for another key and for whatever is not a live session of `user`.
+    pub fn begin(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        user: &UserId,
+        key: &K,
+    ) -> Result<(), Refusal> {
+        let row = find(&mut self.rows, id, user)?;
+        match &row.state {
+            State::Paused { key: bound } | State::Claimed { key: bound } => {
+                return if bound == key { Ok(()) } else { Err(Refusal::Session) };
+            }
+            State::Shown { .. } => {}
+        }
+        row.state = State::Paused { key: key.clone() };
+        self.deadlines.remove(&(row.deadline, Due::Session(id)));
+        row.deadline = now + self.rules.paused;
+        self.deadlines.insert((row.deadline, Due::Session(id)));
+        self.events.extend(row.socket.map(Event::Pause));
+        Ok(())
+    }
+
+    /// Takes one of the session's tries for a body with this digest, before any private-key work.
+    /// `key` is the phone's, where the body holds one; else the one that [`Self::begin`] bound.
+    /// A body seen before takes none.
+    ///
+    /// # Errors
+    /// [`Refusal::Session`] as in [`Self::begin`]; [`Refusal::Malformed`] for a password without
+    /// a key; [`Refusal::Attempts`] when the tries are used up.
+    pub fn attempt(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        user: &UserId,
+        digest: [u8; 32],
+        key: Option<&K>,
+    ) -> Result<Attempt<K>, Refusal> {
+        let tries = self.rules.attempts;
+        let row = find(&mut self.rows, id, user)?;
+        let key = match (&row.state, key) {
+            (State::Shown { .. }, Some(key)) => key.clone(),
+            (State::Shown { .. }, None) => {
+                return Err(Refusal::Malformed(
+                    "public_key is missing; send it before the password",
+                ));
+            }
+            (State::Paused { key: bound } | State::Claimed { key: bound }, key) => {
+                if key.is_some_and(|key| key != bound) {
+                    return Err(Refusal::Session);
+                }
+                bound.clone()
+            }
+        };
+        match row.attempts.iter().find(|(seen, _)| *seen == digest) {
+            Some((_, Some(refusal))) => Ok(Attempt::Repeated(*refusal)),
+            Some((_, None)) => Ok(Attempt::Granted(key)),
+            None if row.attempts.len() < tries => {
+                row.attempts.push((digest, None));
+                Ok(Attempt::Granted(key))
+            }
+            None => Err(Refusal::Attempts(row.deadline.saturating_duration_since(now))),
+        }
+    }
+
+    /// Tells what came of an attempt: a refusal of the body itself is kept, for its exact
+    /// repeats get the same answer; a fault of the server (5xx) gives the try back.
+    pub fn refuse(&mut self, id: SessionId, digest: [u8; 32], refusal: Refusal) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        if refusal.status() >= 500 {
+            row.attempts.retain(|(seen, kept)| *seen != digest || kept.is_some());
+            return;
+        }
+        match row.attempts.iter_mut().find(|(seen, _)| *seen == digest) {
+            Some((_, kept)) => *kept = Some(refusal),
+            // A fault met by the same body at the same moment has given the try back.
+            None => row.attempts.push((digest, Some(refusal))),
+        }
+    }
+
+    /// Takes the sole right to complete a paused session. From here it cannot expire.
+    ///
+    /// # Errors
+    /// [`Refusal::Session`] where another phone won, and as in [`Self::begin`].
+    pub fn claim(&mut self, id: SessionId, user: &UserId) -> Result<Claim, Refusal> {
+        let row = find(&mut self.rows, id, user)?;
+        let State::Paused { key } = &row.state else { return Err(Refusal::Session) };
+        row.state = State::Claimed { key: key.clone() };
+        self.deadlines.remove(&(row.deadline, Due::Session(id)));
+        Ok(Claim(id))
+    }
+
+    /// The phone's key is stored: acknowledge and close.
+    pub fn complete(&mut self, now: Instant, claim: Claim) {
+        if let Some(socket) = self.take(claim.0).and_then(|row| row.socket) {
+            self.events.push_back(Event::Ack(socket));
+            self.close(now, socket, Reason::Complete);
+        }
+    }
+
+    /// The phone's key could not be stored: the session is paused again, for the rest of its time.
+    pub fn release(&mut self, claim: Claim) {
+        let Some(row) = self.rows.get_mut(&claim.0) else { return };
+        if let State::Claimed { key } = &row.state {
+            row.state = State::Paused { key: key.clone() };
+            self.deadlines.insert((row.deadline, Due::Session(claim.0)));
+        }
+    }
+
+    /// Rotates, expires and cuts whatever is due. `mint` gives fresh ids.
+    pub fn handle_timeout(&mut self, now: Instant, mint: &mut dyn FnMut() -> SessionId) {
+        while let Some((deadline, due)) = self.deadlines.first().copied() {
+            if deadline > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            match due {
+                Due::Session(id) => self.expire(now, id, mint),
+                Due::Closing(socket) => self.events.push_back(Event::Cut(socket)),
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// The next thing that a socket must be told.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The server is going down: closes every socket. Claimed sessions are still completed, for
+    /// their phones; all others end here.
+    pub fn leave(&mut self, now: Instant) {
+        let claimed = |row: &Row<K>| matches!(row.state, State::Claimed { .. });
+        let ids: Vec<_> = self.rows.keys().copied().collect();
+        for id in ids {
+            let row = self.rows.get_mut(&id).filter(|row| claimed(row));
+            let socket = match row {
+                Some(_) => None,
+                None => self.take(id).and_then(|row| row.socket),
+            };
+            if let Some(socket) = socket {
+                self.close(now, socket, Reason::Leaving);
+            }
+        }
+    }
+
+    /// Sessions in the table: sockets that show a code, and paused sessions.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no session is in the table.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn expire(&mut self, now: Instant, id: SessionId, mint: &mut dyn FnMut() -> SessionId) {
+        let Some(mut row) = self.take(id) else { return };
+        match (&mut row.state, row.socket) {
+            (State::Shown { shown }, Some(socket)) if *shown < self.rules.changes => {
+                *shown += 1;
+                // From now, not from when it was due: a late timer must not shorten the time in
+                // which this code can be scanned.
+                row.deadline = now + self.rules.sleep;
+                row.attempts.clear();
+                self.show(mint(), row, socket);
+            }
+            (_, Some(socket)) => self.close(now, socket, Reason::Expired),
+            (_, None) => {}
+        }
+    }
+
+    fn show(&mut self, id: SessionId, row: Row<K>, socket: SocketId) {
+        self.deadlines.insert((row.deadline, Due::Session(id)));
+        self.sockets.insert(socket, Seat::In(id));
+        self.rows.insert(id, row);
+        self.events.push_back(Event::Show(socket, id));
+    }
+
+    /// Removes a row with its deadline and its share in `detached`.
+    fn take(&mut self, id: SessionId) -> Option<Row<K>> {
+        let row = self.rows.remove(&id)?;
+        self.deadlines.remove(&(row.deadline, Due::Session(id)));
+        self.detached -= usize::from(row.socket.is_none());
+        Some(row)
+    }
+
+    fn close(&mut self, now: Instant, socket: SocketId, reason: Reason) {
+        let deadline = now + self.rules.linger;
+        self.sockets.insert(socket, Seat::Closing(deadline));
+        self.deadlines.insert((deadline, Due::Closing(socket)));
+        self.events.push_back(Event::Close(socket, reason));
+    }
+}
+
+fn find<'a, K>(
+    rows: &'a mut HashMap<SessionId, Row<K>>,
+    id: SessionId,
+    user: &UserId,
+) -> Result<&'a mut Row<K>, Refusal> {
+    rows.get_mut(&id).filter(|row| row.user == *user).ok_or(Refusal::Session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        sleep: Duration::from_secs(15),
+        changes: 3,
+        paused: Duration::from_secs(120),
+        linger: Duration::from_secs(5),
+        attempts: 5,
+        detached: 2,
+    };
+    const SOCKET: SocketId = SocketId(7);
+
+    /// The table under test with its clock, in seconds, and its ids, counted from 1.
+    struct Desk {
+        table: Sessions<&'static str>,
+        start: Instant,
+        minted: u8,
+    }
+
+    fn id(n: u8) -> SessionId {
+        SessionId::new([n; 16])
+    }
+
+    fn user() -> UserId {
+        UserId::parse("ada").unwrap()
+    }
+
+    impl Desk {
+        /// A table with one socket that has just been shown the code 1.
+        fn shown() -> Self {
+            let mut desk = Desk { table: Sessions::new(RULES), start: Instant::now(), minted: 1 };
+            desk.table.connect(desk.start, id(1), user(), SOCKET).unwrap();
+            desk.expect(&[Event::Show(SOCKET, id(1))]);
+            desk
+        }
+
+        fn paused() -> Self {
+            let mut desk = Desk::shown();
+            desk.table.begin(desk.start, id(1), &user(), &"key").unwrap();
+            desk.expect(&[Event::Pause(SOCKET)]);
+            desk
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.start + Duration::from_secs(seconds)
+        }
+
+        fn pass(&mut self, seconds: u64, events: &[Event]) {
+            let minted = &mut self.minted;
+            self.table.handle_timeout(self.start + Duration::from_secs(seconds), &mut || {
+                *minted += 1;
+                id(*minted)
+            });
+            self.expect(events);
+        }
+
+        fn expect(&mut self, events: &[Event]) {
+            let seen: Vec<_> = std::iter::from_fn(|| self.table.poll_event()).collect();
+            assert_eq!(seen, events);
+        }
+    }
+
+    #[test]
+    fn an_id_of_a_user_or_a_session_is_taken_byte_for_byte_or_refused() {
+        let longest = "x".repeat(255);
+        for good in ["a", "111", "dead3662-5f78-11ed-b8e7-6d06c3aaf3c6", "A.b_c~d", "...", &longest]
+        {
+            assert_eq!(UserId::parse(good).unwrap().as_str(), good);
+        }
+        let long = "x".repeat(256);
+        for bad in ["", ".", "..", "a/b", "a%41", "a b", "ä", "a\0", "a\n", &long] {
+            assert_eq!(UserId::parse(bad).unwrap_err().status(), 400, "{bad:?}");
+        }
+        let text = "000102030405060708090a0b0c0d0eff";
+        assert_eq!(SessionId::parse(text).unwrap().to_string(), text);
+        for bad in
+            ["", "000", "000102030405060708090A0B0C0D0EFF", "+00102030405060708090a0b0c0d0eff"]
+        {
+            assert_eq!(SessionId::parse(bad), Err(Refusal::Session), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_changes_until_the_limit_and_then_the_socket_closes() {
+        let mut desk = Desk::shown();
+        desk.pass(14, &[]);
+        desk.pass(15, &[Event::Show(SOCKET, id(2))]);
+        assert_eq!(desk.table.begin(desk.at(15), id(1), &user(), &"key"), Err(Refusal::Session));
+        desk.pass(30, &[Event::Show(SOCKET, id(3))]);
+        desk.pass(45, &[Event::Close(SOCKET, Reason::Expired)]);
+        desk.pass(50, &[Event::Cut(SOCKET)]);
+        assert!(desk.table.is_empty());
+        assert_eq!(desk.table.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_server_that_slept_through_two_rotations_shows_one_code_for_its_full_time() {
+        let mut desk = Desk::shown();
+        desk.pass(44, &[Event::Show(SOCKET, id(2))]);
+        assert_eq!(desk.table.poll_timeout(), Some(desk.at(59)));
+    }
+
+    #[test]
+    fn the_first_key_binds_the_session_and_its_repeat_gains_nothing() {
+        let mut desk = Desk::paused();
+        let repeat = desk.at(60);
+        assert_eq!(desk.table.begin(repeat, id(1), &user(), &"key"), Ok(()));
+        desk.expect(&[]);
+        assert_eq!(desk.table.poll_timeout(), Some(desk.at(120)));
+        assert_eq!(desk.table.begin(repeat, id(1), &user(), &"other"), Err(Refusal::Session));
+        let stranger = UserId::parse("eve").unwrap();
+        assert_eq!(desk.table.begin(repeat, id(1), &stranger, &"key"), Err(Refusal::Session));
+        desk.pass(120, &[Event::Close(SOCKET, Reason::Expired)]);
+    }
+
+    #[test]
+    fn one_phone_wins_the_claim_and_its_session_cannot_expire() {
+        let mut desk = Desk::paused();
+        let claim = desk.table.claim(id(1), &user()).unwrap();
+        assert_eq!(desk.table.claim(id(1), &user()).unwrap_err(), Refusal::Session);
+        desk.pass(500, &[]);
+        desk.table.complete(desk.at(500), claim);
+        desk.expect(&[Event::Ack(SOCKET), Event::Close(SOCKET, Reason::Complete)]);
+        assert_eq!(desk.table.begin(desk.at(500), id(1), &user(), &"key"), Err(Refusal::Session));
+    }
+
+    #[test]
+    fn a_claim_that_could_not_be_stored_leaves_the_rest_of_the_paused_time() {
+        let mut desk = Desk::paused();
+        let claim = desk.table.claim(id(1), &user()).unwrap();
+        desk.table.release(claim);
+        assert_eq!(desk.table.poll_timeout(), Some(desk.at(120)));
+        assert!(desk.table.claim(id(1), &user()).is_ok());
+    }
+
+    #[test]
+    fn a_dashboard_that_leaves_takes_its_code_along_but_not_the_phone() {
+        let mut desk = Desk::shown();
+        desk.table.disconnect(SOCKET);
+        assert_eq!(desk.table.begin(desk.start, id(1), &user(), &"key"), Err(Refusal::Session));
+
+        let mut desk = Desk::paused();
+        desk.table.disconnect(SOCKET);
+        let claim = desk.table.claim(id(1), &user()).unwrap();
+        desk.table.complete(desk.start, claim);
+        desk.expect(&[]);
+        assert!(desk.table.is_empty());
+    }
+
+    #[test]
+    fn paused_sessions_without_a_dashboard_are_bounded_by_refusing_the_newcomer() {
+        let mut desk = Desk::paused();
+        desk.table.disconnect(SOCKET);
+        for n in [2, 3] {
+            let socket = SocketId(u64::from(n));
+            let opened = desk.table.connect(desk.start, id(n), user(), socket);
+            assert_eq!(opened.is_ok(), n == 2, "{n}");
+            if opened.is_ok() {
+                desk.table.begin(desk.start, id(n), &user(), &"key").unwrap();
+                desk.table.disconnect(socket);
+            }
+        }
+        let claim = desk.table.claim(id(1), &user()).unwrap();
+        desk.table.complete(desk.start, claim);
+        assert!(desk.table.connect(desk.start, id(4), user(), SOCKET).is_ok());
+    }
+
+    #[test]
+    fn five_wrong_bodies_use_up_a_session_and_an_exact_repeat_uses_nothing() {
+        let mut desk = Desk::paused();
+        let now = desk.at(20);
+        for n in 0..5 {
+            let granted = desk.table.attempt(now, id(1), &user(), [n; 32], None);
+            assert_eq!(granted, Ok(Attempt::Granted("key")));
+            desk.table.refuse(id(1), [n; 32], Refusal::Credentials);
+        }
+        let sixth = desk.table.attempt(now, id(1), &user(), [9; 32], None);
+        assert_eq!(sixth, Err(Refusal::Attempts(Duration::from_secs(100))));
+        let repeat = desk.table.attempt(now, id(1), &user(), [4; 32], None);
+        assert_eq!(repeat, Ok(Attempt::Repeated(Refusal::Credentials)));
+    }
+
+    #[test]
+    fn a_fault_of_the_server_gives_the_try_back() {
+        let mut desk = Desk::paused();
+        for n in 0..20 {
+            assert!(desk.table.attempt(desk.start, id(1), &user(), [n; 32], None).is_ok(), "{n}");
+            desk.table.refuse(id(1), [n; 32], Refusal::Away(Duration::from_secs(2)));
+        }
+    }
+
+    #[test]
+    fn a_password_before_any_key_is_malformed_and_one_with_another_key_is_foreign() {
+        let mut desk = Desk::shown();
+        let early = desk.table.attempt(desk.start, id(1), &user(), [0; 32], None);
+        assert_eq!(early.unwrap_err().status(), 400);
+        let mut desk = Desk::paused();
+        let foreign = desk.table.attempt(desk.start, id(1), &user(), [0; 32], Some(&"other"));
+        assert_eq!(foreign, Err(Refusal::Session));
+    }
+
+    #[test]
+    fn a_server_that_leaves_closes_every_socket_but_lets_a_claimed_session_complete() {
+        let mut desk = Desk::paused();
+        desk.table.connect(desk.start, id(2), user(), SocketId(8)).unwrap();
+        desk.expect(&[Event::Show(SocketId(8), id(2))]);
+        let claim = desk.table.claim(id(1), &user()).unwrap();
+        desk.table.leave(desk.start);
+        desk.expect(&[Event::Close(SocketId(8), Reason::Leaving)]);
+        desk.table.complete(desk.start, claim);
+        desk.expect(&[Event::Ack(SOCKET), Event::Close(SOCKET, Reason::Complete)]);
+    }
+}
