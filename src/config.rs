@@ -1,0 +1,382 @@
+//! The settings: an ini file and the environment as written -> one typed, checked [`Config`].
+//!
+//! All mistakes are found at once, each with its place and its remedy. What a setting does is the
+//! business of the module that owns the matter; nothing here listens, connects or logs.
+
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{error, fmt, fs, io};
+
+use log::LevelFilter;
+use zeroize::Zeroizing;
+
+use crate::wire::Endpoint;
+use source::{Given, Mistake, Place, Source};
+use value::Bad;
+
+/// The configuration file where none is named.
+const FILE: &str = "gateway.ini";
+
+/// Every setting; gateway.ini explains each for the administrator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub http: Http,
+    pub websocket: WebSocket,
+    pub sync: Sync,
+    pub keys: Keys,
+    pub mysql: Database,
+    /// The BE's database; `None` where it shares the gateway's.
+    pub mysql_be: Option<Database>,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+/// The API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// At least one.
+    pub listen: Vec<SocketAddr>,
+    pub public_url: Option<Endpoint>,
+    /// As browsers send them.
+    pub allowed_origins: Vec<String>,
+}
+
+/// The sync sockets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebSocket {
+    /// At least one.
+    pub listen: Vec<SocketAddr>,
+    pub public_url: Option<Endpoint>,
+}
+
+/// The sessions (contract §2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sync {
+    /// Between two rotations.
+    pub session_sleep_timeout: Duration,
+    /// URLs in all, the first counted.
+    pub session_change_limit: u32,
+    /// From the pause to a close without ack.
+    pub session_paused_timeout: Duration,
+    /// Whether a socket opens with an id that no `GET` issued: in development only.
+    pub accept_unissued_sessions: bool,
+    /// The platforms of a BE without a table of them; `None` is the built-in list.
+    pub platforms_file: Option<PathBuf>,
+}
+
+/// The server's key, and the BE's two secrets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keys {
+    pub private_key: PathBuf,
+    /// `None` takes the salt from the BE's `credentials` (contract §6).
+    pub hashing_salt_file: Option<PathBuf>,
+    /// `None` takes the key from the BE's `credentials` (contract §6).
+    pub shared_key_file: Option<PathBuf>,
+}
+
+/// A way to a database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Database {
+    /// A name or an address, an IPv6 one without brackets.
+    pub host: String,
+    pub port: u16,
+    /// Used instead of host and port.
+    pub socket: Option<PathBuf>,
+    pub username: String,
+    pub database: String,
+    pub password: Secret,
+}
+
+/// How much a stranger may take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// On each port.
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    pub max_sockets_per_user_and_address: usize,
+    /// Until the first byte of a request.
+    pub idle_timeout: Duration,
+    /// For one whole request, head and body.
+    pub request_timeout: Duration,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub level: LevelFilter,
+    /// `None` is standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// A text that no log shows, and that is wiped when it is dropped.
+#[derive(Clone, PartialEq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: String) -> Self {
+        Secret(Zeroizing::new(text))
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// What it and the environment say is wrong: one line a mistake, with place and remedy.
+    Mistakes(Vec<String>),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Unreadable(file, _) => {
+                write!(f, "{} cannot be read; name a readable file with --config", file.display())
+            }
+            ConfigError::Mistakes(lines) => f.write_str(&lines.join("\n")),
+        }
+    }
+}
+
+impl error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            ConfigError::Unreadable(_, cause) => Some(cause),
+            ConfigError::Mistakes(_) => None,
+        }
+    }
+}
+
+/// Reads the configuration from a file, or from `gateway.ini` where that exists, and from `env`.
+///
+/// # Errors
+/// [`ConfigError`] with all mistakes.
+pub fn load(file: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
+    let path = file.unwrap_or(Path::new(FILE));
+    let text = match fs::read_to_string(path) {
+        Err(cause) if file.is_none() && cause.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|cause| ConfigError::Unreadable(path.to_owned(), cause))?,
+    };
+    parse(&text, path, env, &|path| fs::read_to_string(path))
+}
+
+/// The same of a file's text; `read` reads the files that `…_FILE` variables name.
+///
+/// # Errors
+/// [`ConfigError::Mistakes`].
+pub fn parse(
+    text: &str,
+    file: &Path,
+    env: &BTreeMap<String, String>,
+    read: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Config, ConfigError> {
+    let mut source = Source::defaults();
+    source.read_file(text);
+    source.read_environment(env, read);
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut reader = Reader { given: source.given, mistakes: source.mistakes, folder };
+    let config = reader.config();
+    if reader.mistakes.is_empty() {
+        return Ok(config);
+    }
+    reader.mistakes.sort();
+    let line = |(place, mistake): Mistake| match place {
+        Place::Default => mistake,
+        Place::Line(number) => format!("{}:{number}: {mistake}", file.display()),
+        Place::Variable(name) => format!("{name}: {mistake}"),
+    };
+    Err(ConfigError::Mistakes(reader.mistakes.into_iter().map(line).collect()))
+}
+
+impl Default for Config {
+    /// What counts where neither file nor environment says anything.
+    fn default() -> Self {
+        let given = Source::defaults().given;
+        Reader { given, mistakes: Vec::new(), folder: Path::new("") }.config()
+    }
+}
+
+/// Turns texts into values. A text that is wrong is noted, and its default goes on in its place,
+/// so that the mistakes after it are found as well.
+struct Reader<'a> {
+    given: Vec<Given>,
+    mistakes: Vec<Mistake>,
+    /// Where the file's relative paths begin.
+    folder: &'a Path,
+}
+
+impl Reader<'_> {
+    fn config(&mut self) -> Config {
+        let mysql = self.mysql();
+        let mysql_be = self.mysql_be(&mysql);
+        Config {
+            http: Http {
+                listen: self.get("http", "listen", value::addresses),
+                public_url: self.get("http", "public_url", value::api_url),
+                allowed_origins: self.get("http", "allowed_origins", value::origins),
+            },
+            websocket: WebSocket {
+                listen: self.get("websocket", "listen", value::addresses),
+                public_url: self.get("websocket", "public_url", value::socket_url),
+            },
+            sync: Sync {
+                session_sleep_timeout: self.get("sync", "session_sleep_timeout", value::seconds),
+                session_change_limit: self.get(
+                    "sync",
+                    "session_change_limit",
+                    value::number(1..=1000),
+                ),
+                session_paused_timeout: self.get("sync", "session_paused_timeout", value::seconds),
+                accept_unissued_sessions: self.get(
+                    "sync",
+                    "accept_unissued_sessions",
+                    value::yes_no,
+                ),
+                platforms_file: self.path("sync", "platforms_file"),
+            },
+            keys: Keys {
+                private_key: self.required_path("keys", "private_key"),
+                hashing_salt_file: self.path("keys", "hashing_salt_file"),
+                shared_key_file: self.path("keys", "shared_key_file"),
+            },
+            mysql,
+            mysql_be,
+            limits: self.limits(),
+            log: Log {
+                level: self.get("log", "level", value::level),
+                file: self.path("log", "file"),
+            },
+        }
+    }
+
+    fn mysql(&mut self) -> Database {
+        // A host from the environment overrides a socket in the file, too.
+        let host = self.given("mysql", "host").place.rank();
+        let local = self.given("mysql", "socket").place.rank() >= host;
+        Database {
+            host: self.get("mysql", "host", value::host),
+            port: self.get("mysql", "port", value::port),
+            socket: self.path("mysql", "socket").filter(|_| local),
+            username: self.get("mysql", "username", value::name),
+            database: self.get("mysql", "database", value::name),
+            password: self.password("mysql"),
+        }
+    }
+
+    /// The BE's database: what is not set is as in the gateway's, and where nothing is, it is the
+    /// gateway's (contract §7).
+    fn mysql_be(&mut self, gateway: &Database) -> Option<Database> {
+        const SECTION: &str = "mysql_be";
+        let mut settings = self.given.iter().filter(|given| given.setting.section == SECTION);
+        if settings.all(|given| given.text.is_empty()) {
+            return None;
+        }
+        let host = self.optional(SECTION, "host", value::host);
+        let port = self.optional(SECTION, "port", value::port);
+        // The gateway's socket leads to the gateway's host alone.
+        let elsewhere = host.is_some() || port.is_some();
+        let local =
+            self.given(SECTION, "socket").place.rank() >= self.given(SECTION, "host").place.rank();
+        let own = self.path(SECTION, "socket").filter(|_| local);
+        let password = self.password(SECTION);
+        Some(Database {
+            host: host.unwrap_or_else(|| gateway.host.clone()),
+            port: port.unwrap_or(gateway.port),
+            socket: own.or_else(|| gateway.socket.clone().filter(|_| !elsewhere)),
+            username: self
+                .optional(SECTION, "username", value::name)
+                .unwrap_or_else(|| gateway.username.clone()),
+            database: self
+                .optional(SECTION, "database", value::name)
+                .unwrap_or_else(|| gateway.database.clone()),
+            password: if password.expose().is_empty() {
+                gateway.password.clone()
+            } else {
+                password
+            },
+        })
+    }
+
+    fn limits(&mut self) -> Limits {
+        const MOST: usize = 1_000_000;
+        let mut count = |key| self.get("limits", key, value::number(1..=MOST));
+        Limits {
+            max_connections: count("max_connections"),
+            max_connections_per_address: count("max_connections_per_address"),
+            max_sockets_per_user_and_address: count("max_sockets_per_user_and_address"),
+            idle_timeout: self.get("limits", "idle_timeout", value::seconds),
+            request_timeout: self.get("limits", "request_timeout", value::seconds),
+        }
+    }
+
+    fn given(&self, section: &str, key: &str) -> &Given {
+        let named = |given: &&Given| (given.setting.section, given.setting.key) == (section, key);
+        self.given.iter().find(named).expect("every read asks for all settings, so a test finds it")
+    }
+
+    fn get<T>(&mut self, section: &str, key: &str, parse: impl Fn(&str) -> Result<T, Bad>) -> T {
+        let given = self.given(section, key);
+        let bad = match parse(&given.text) {
+            Ok(value) => return value,
+            Err(bad) => bad,
+        };
+        let Given { setting, text, place } = given;
+        let mistake = if text.is_empty() {
+            format!("[{section}] {key} is empty; {}", bad.remedy)
+        } else {
+            format!("[{section}] {key} = {} {}; {}", value::shown(text), bad.what, bad.remedy)
+        };
+        let mistake = (place.clone(), mistake);
+        let value = parse(setting.default).expect("every default is right: a test reads them");
+        self.mistakes.push(mistake);
+        value
+    }
+
+    fn optional<T>(
+        &mut self,
+        section: &str,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, Bad>,
+    ) -> Option<T> {
+        self.get(section, key, |text| value::optional(text, &parse))
+    }
+
+    fn required_path(&mut self, section: &str, key: &str) -> PathBuf {
+        self.get(section, key, value::name);
+        // Only an empty text has no path, and that is noted now.
+        self.path(section, key).unwrap_or_default()
+    }
+
+    fn path(&self, section: &str, key: &str) -> Option<PathBuf> {
+        let Given { text, place, .. } = self.given(section, key);
+        match place {
+            _ if text.is_empty() => None,
+            Place::Variable(_) => Some(text.into()),
+            _ => Some(self.folder.join(text)),
+        }
+    }
+
+    fn password(&self, section: &str) -> Secret {
+        Secret::new(self.given(section, "password").text.clone())
+    }
+}

@@ -1,0 +1,177 @@
+//! The one table of settings: their names, their defaults, where else they may come from.
+//!
+//! Their meaning and their types are `config.rs`'s business.
+
+/// One setting, as an administrator knows it.
+#[derive(Debug)]
+pub struct Setting {
+    pub section: &'static str,
+    pub key: &'static str,
+    /// The default, as it would be written.
+    pub default: &'static str,
+    /// Whether no error and no log may show its value.
+    pub secret: bool,
+    /// The variables of contract §7, the first one set counts.
+    pub contract: &'static [&'static str],
+}
+
+impl Setting {
+    /// The variable that overrides everything else.
+    pub fn variable(&self) -> String {
+        format!("GATEWAY_{}_{}", self.section, self.key).to_ascii_uppercase()
+    }
+
+    /// The variable that names a file with a secret's value.
+    pub fn file_variable(&self) -> Option<String> {
+        self.secret.then(|| format!("{}_FILE", self.variable()))
+    }
+}
+
+const fn plain(section: &'static str, key: &'static str, default: &'static str) -> Setting {
+    Setting { section, key, default, secret: false, contract: &[] }
+}
+
+const fn shared(
+    section: &'static str,
+    key: &'static str,
+    default: &'static str,
+    contract: &'static [&'static str],
+) -> Setting {
+    Setting { section, key, default, secret: false, contract }
+}
+
+const fn secret(
+    section: &'static str,
+    key: &'static str,
+    contract: &'static [&'static str],
+) -> Setting {
+    Setting { section, key, default: "", secret: true, contract }
+}
+
+/// Every setting, in the order of gateway.ini.
+pub static SETTINGS: &[Setting] = &[
+    plain("http", "listen", "127.0.0.1:15000"),
+    plain("http", "public_url", ""),
+    plain("http", "allowed_origins", ""),
+    plain("websocket", "listen", "127.0.0.1:6996"),
+    plain("websocket", "public_url", ""),
+    plain("sync", "session_sleep_timeout", "15"),
+    plain("sync", "session_change_limit", "3"),
+    plain("sync", "session_paused_timeout", "120"),
+    plain("sync", "accept_unissued_sessions", "no"),
+    plain("sync", "platforms_file", ""),
+    plain("keys", "private_key", "server.key"),
+    shared("keys", "hashing_salt_file", "", &["HASHING_SALT"]),
+    shared("keys", "shared_key_file", "", &["SHARED_KEY"]),
+    shared("mysql", "host", "127.0.0.1", &["MYSQL_HOST"]),
+    shared("mysql", "port", "3306", &["MYSQL_PORT"]),
+    plain("mysql", "socket", ""),
+    // The seed prints MSYQL; scripts copied from it do too.
+    shared(
+        "mysql",
+        "username",
+        "swob_gateway",
+        &["MYSQL_USERNAME", "MSYQL_USERNAME", "MYSQL_USER"],
+    ),
+    shared("mysql", "database", "swob_gateway", &["MYSQL_DATABASE"]),
+    secret("mysql", "password", &["MYSQL_PASSWORD"]),
+    shared("mysql_be", "host", "", &["MYSQL_BE_HOST"]),
+    shared("mysql_be", "port", "", &["MYSQL_BE_PORT"]),
+    plain("mysql_be", "socket", ""),
+    shared(
+        "mysql_be",
+        "username",
+        "",
+        &["MYSQL_BE_USERNAME", "MSYQL_BE_USERNAME", "MYSQL_BE_USER"],
+    ),
+    shared("mysql_be", "database", "", &["MYSQL_BE_DATABASE"]),
+    secret("mysql_be", "password", &["MYSQL_BE_PASSWORD"]),
+    plain("limits", "max_connections", "10000"),
+    plain("limits", "max_connections_per_address", "100"),
+    plain("limits", "max_sockets_per_user_and_address", "10"),
+    plain("limits", "idle_timeout", "15"),
+    plain("limits", "request_timeout", "10"),
+    plain("log", "level", "info"),
+    plain("log", "file", ""),
+];
+
+/// The sections, each once.
+pub fn sections() -> Vec<&'static str> {
+    let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.section).collect();
+    names.dedup();
+    names
+}
+
+/// The known name that a mistyped one probably means.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase();
+    known
+        .into_iter()
+        .map(|name| (distance(&word, &name.to_ascii_lowercase()), name))
+        .filter(|(distance, name)| *distance <= name.len() / 2)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many letters to add, drop or change (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[row.len() - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        let check = |a, b, expected| assert_eq!(distance(a, b), expected, "{a} {b}");
+        check("", "", 0);
+        check("", "abc", 3);
+        check("abc", "", 3);
+        check("abc", "abc", 0);
+        check("abc", "abd", 1);
+        check("abc", "ac", 1);
+        check("kitten", "sitting", 3);
+    }
+
+    #[test]
+    fn mistyped_names() {
+        let known = ["host", "port", "username", "session_sleep_timeout"];
+        let check = |word, expected| assert_eq!(nearest(word, known), expected, "{word}");
+        check("hots", Some("host"));
+        check("prot", Some("port"));
+        check("user", Some("username"));
+        check("hosts", Some("host"));
+        check("PORT", Some("port"));
+        check("usrname", Some("username"));
+        check("session_timeout", Some("session_sleep_timeout"));
+        check("colour", None);
+        check("", None);
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let mut names: Vec<String> = SETTINGS
+            .iter()
+            .flat_map(|setting| {
+                let contract = setting.contract.iter().map(|name| (*name).to_owned());
+                contract.chain([setting.variable()]).chain(setting.file_variable())
+            })
+            .collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(names.contains(&"GATEWAY_MYSQL_BE_PASSWORD_FILE".to_owned()));
+    }
+}

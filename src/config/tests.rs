@@ -1,0 +1,319 @@
+//! The whole way from file and environment to [`Config`].
+
+use super::table::SETTINGS;
+use super::*;
+
+const SHIPPED: &str = include_str!("../../gateway.ini");
+const FOLDER: &str = "/etc/swob";
+
+fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let env = env.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+    let files = |path: &Path| match path.to_str() {
+        Some("unix") => Ok("hunter2\n".into()),
+        Some("windows") => Ok("hunter2\r\n".into()),
+        Some("two lines") => Ok(" hunter2\n\n".into()),
+        Some("bare") => Ok("hunter2".into()),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
+    parse(text, &Path::new(FOLDER).join("gateway.ini"), &env, &files).map_err(|error| match error {
+        ConfigError::Mistakes(lines) => {
+            lines.iter().map(|line| line.replace("/etc/swob/gateway.ini", "ini")).collect()
+        }
+        ConfigError::Unreadable(..) => unreachable!("parse reads no configuration file"),
+    })
+}
+
+fn good(text: &str, env: &[(&str, &str)]) -> Config {
+    read(text, env).unwrap_or_else(|mistakes| panic!("{text} {env:?}: {mistakes:?}"))
+}
+
+fn wrong(text: &str, env: &[(&str, &str)], expected: &[&str]) {
+    assert_eq!(read(text, env).expect_err(text), expected, "{text} {env:?}");
+}
+
+/// The defaults as a file in [`FOLDER`] has them.
+fn defaults() -> Config {
+    let mut config = Config::default();
+    config.keys.private_key = Path::new(FOLDER).join(config.keys.private_key);
+    config
+}
+
+#[test]
+fn the_shipped_file_shows_every_setting_at_its_default() {
+    let shown = |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
+    let whole: Vec<&str> = SHIPPED.lines().map(|line| shown(line).unwrap_or(line)).collect();
+    assert_eq!(good(SHIPPED, &[]), defaults());
+    assert_eq!(good(&whole.join("\n"), &[]), defaults());
+
+    let mut section = "";
+    let mut settings = Vec::new();
+    for line in SHIPPED.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((key, default)) = shown(line).and_then(|line| line.split_once('=')) {
+            settings.push((section, key.trim(), default.trim()));
+        } else {
+            assert!(line.is_empty() || line.starts_with('#'), "{line} is neither shown nor prose");
+        }
+    }
+    let table: Vec<_> = SETTINGS.iter().map(|s| (s.section, s.key, s.default)).collect();
+    assert_eq!(settings, table);
+}
+
+#[test]
+fn the_defaults() {
+    let config = Config::default();
+    assert_eq!(config.http.listen, ["127.0.0.1:15000".parse().unwrap()]);
+    assert_eq!(config.websocket.listen, ["127.0.0.1:6996".parse().unwrap()]);
+    assert_eq!((config.http.public_url, config.websocket.public_url), (None, None));
+    assert!(config.http.allowed_origins.is_empty());
+    assert_eq!(config.sync.session_sleep_timeout, Duration::from_secs(15));
+    assert_eq!(config.sync.session_change_limit, 3);
+    assert_eq!(config.sync.session_paused_timeout, Duration::from_secs(120));
+    assert!(!config.sync.accept_unissued_sessions);
+    assert_eq!(config.keys.private_key, Path::new("server.key"));
+    assert_eq!((config.mysql.host.as_str(), config.mysql.port), ("127.0.0.1", 3306));
+    assert_eq!(config.mysql.password.expose(), "");
+    assert_eq!(config.mysql_be, None);
+    assert_eq!(config.limits.max_connections, 10_000);
+    assert_eq!(config.limits.max_connections_per_address, 100);
+    assert_eq!(config.limits.max_sockets_per_user_and_address, 10);
+    assert_eq!(config.limits.idle_timeout, Duration::from_secs(15));
+    assert_eq!(config.limits.request_timeout, Duration::from_secs(10));
+    assert_eq!(config.log, Log { level: LevelFilter::Info, file: None });
+}
+
+/// A right text that is no default.
+fn other(section: &str, key: &str) -> &'static str {
+    match (section, key) {
+        (_, "listen") => "127.0.0.1:0",
+        ("http", "public_url") | (_, "allowed_origins") => "https://example.org",
+        (_, "public_url") => "wss://example.org",
+        (_, "accept_unissued_sessions") => "yes",
+        (_, "level") => "trace",
+        (_, "host") => "db",
+        _ => "7",
+    }
+}
+
+#[test]
+fn every_setting_has_its_effect_from_everywhere() {
+    let mut seen = Vec::new();
+    for setting in SETTINGS {
+        let (section, key) = (setting.section, setting.key);
+        let text = other(section, key);
+        let file = good(&format!("[{section}]\n{key} = {text}"), &[]);
+        assert_ne!(file, defaults(), "[{section}] {key}");
+        assert!(!seen.contains(&file), "[{section}] {key} does what another does");
+        seen.push(file);
+        let from_own = good("", &[(&setting.variable(), text)]);
+        assert_ne!(from_own, defaults(), "[{section}] {key}");
+        for name in setting.contract {
+            assert_eq!(good("", &[(name, text)]), from_own, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_order_of_precedence() {
+    let file = "[mysql]\nusername = file\npassword = file";
+    let check = |env: &[(&str, &str)], username, password| {
+        let mysql = good(file, env).mysql;
+        assert_eq!((mysql.username.as_str(), mysql.password.expose()), (username, password));
+    };
+    check(&[], "file", "file");
+    check(&[("MYSQL_USER", "a")], "a", "file");
+    check(&[("MSYQL_USERNAME", "b"), ("MYSQL_USER", "a")], "b", "file");
+    check(&[("MYSQL_USERNAME", "c"), ("MSYQL_USERNAME", "b")], "c", "file");
+    check(&[("MYSQL_USERNAME", ""), ("MSYQL_USERNAME", "b")], "b", "file");
+    check(&[("GATEWAY_MYSQL_USERNAME", "d"), ("MYSQL_USERNAME", "c")], "d", "file");
+    check(&[("MYSQL_USERNAME", ""), ("MYSQL_PASSWORD", "")], "file", "");
+    check(&[("MYSQL_PASSWORD", "a")], "file", "a");
+    check(&[("MYSQL_PASSWORD", "a"), ("GATEWAY_MYSQL_PASSWORD", "")], "file", "");
+    check(&[("MYSQL_PASSWORD", "a"), ("GATEWAY_MYSQL_PASSWORD_FILE", "unix")], "file", "hunter2");
+    check(&[("GATEWAY_MYSQL_PASSWORD_FILE", "windows")], "file", "hunter2");
+    check(&[("GATEWAY_MYSQL_PASSWORD_FILE", "bare")], "file", "hunter2");
+    check(&[("GATEWAY_MYSQL_PASSWORD_FILE", "two lines")], "file", " hunter2\n");
+}
+
+#[test]
+fn a_password_is_taken_as_it_is() {
+    let check = |written: &str, expected| {
+        let text = format!("[mysql]\npassword = {written}\r\n");
+        assert_eq!(good(&text, &[]).mysql.password.expose(), expected, "{written}");
+    };
+    check("p#a;s:s=w", "p#a;s:s=w");
+    check("a # b ; c", "a # b ; c");
+    check(r"\n\", r"\n\");
+    check("\" a \"", " a ");
+}
+
+#[test]
+fn relative_paths() {
+    let check = |text, env: &[(&str, &str)], expected: &str| {
+        assert_eq!(good(text, env).keys.private_key, Path::new(expected), "{text} {env:?}");
+    };
+    check("", &[], "/etc/swob/server.key");
+    check("[keys]\nprivate_key = a/b.key", &[], "/etc/swob/a/b.key");
+    check("[keys]\nprivate_key = /b.key", &[], "/b.key");
+    check("", &[("GATEWAY_KEYS_PRIVATE_KEY", "b.key")], "b.key");
+    let keys = good("", &[("HASHING_SALT", "salt"), ("SHARED_KEY", "")]).keys;
+    assert_eq!((keys.hashing_salt_file, keys.shared_key_file), (Some("salt".into()), None));
+}
+
+#[test]
+fn the_backends_database() {
+    let own = "[mysql]\nhost = db\nport = 1\nusername = u\ndatabase = d\npassword = p\n";
+    let check =
+        |text: &str, env: &[(&str, &str)], expected: Option<(&str, u16, &str, &str, &str)>| {
+            let config = good(&format!("{own}[mysql_be]\n{text}"), env);
+            let found = config.mysql_be.as_ref().map(|be| {
+                let Database { host, port, username, database, password, .. } = be;
+                (host.as_str(), *port, username.as_str(), database.as_str(), password.expose())
+            });
+            assert_eq!(found, expected, "{text} {env:?}");
+        };
+    check("", &[], None);
+    check("host =\nport =\nsocket =\nusername =\ndatabase =\npassword =", &[], None);
+    check("", &[("MYSQL_BE_HOST", ""), ("MYSQL_BE_PASSWORD", "")], None);
+    check("host = be", &[], Some(("be", 1, "u", "d", "p")));
+    check("port = 2", &[], Some(("db", 2, "u", "d", "p")));
+    check("database = be", &[], Some(("db", 1, "u", "be", "p")));
+    check("", &[("MSYQL_BE_USERNAME", "be")], Some(("db", 1, "be", "d", "p")));
+    check(
+        "",
+        &[("MYSQL_BE_USER", "be"), ("MYSQL_BE_PASSWORD", "x")],
+        Some(("db", 1, "be", "d", "x")),
+    );
+    check("host = be", &[("GATEWAY_MYSQL_BE_HOST", "")], None);
+    check("", &[("GATEWAY_MYSQL_BE_PASSWORD_FILE", "unix")], Some(("db", 1, "u", "d", "hunter2")));
+}
+
+#[test]
+fn unix_sockets() {
+    let check = |text: &str, env: &[(&str, &str)], own: Option<&str>, be: Option<&str>| {
+        let config = good(&format!("[mysql]\nsocket = /own\n[mysql_be]\n{text}"), env);
+        assert_eq!(config.mysql.socket.as_deref(), own.map(Path::new), "{text} {env:?}");
+        let found = config.mysql_be.and_then(|be| be.socket);
+        assert_eq!(found.as_deref(), be.map(Path::new), "{text} {env:?}");
+    };
+    check("", &[], Some("/own"), None);
+    check("database = be", &[], Some("/own"), Some("/own"));
+    check("socket = /be", &[], Some("/own"), Some("/be"));
+    check("socket = /be\nhost = be", &[], Some("/own"), Some("/be"));
+    // A host of its own is not reached through the gateway's socket.
+    check("host = be", &[], Some("/own"), None);
+    check("port = 2", &[], Some("/own"), None);
+    // A host from the environment overrides a socket from the file.
+    check("", &[("MYSQL_HOST", "db")], None, None);
+    check("database = be", &[("MYSQL_HOST", "db")], None, None);
+    check("socket = /be", &[("MYSQL_BE_HOST", "be")], Some("/own"), None);
+    let both = [("MYSQL_HOST", "db"), ("GATEWAY_MYSQL_SOCKET", "/env")];
+    check("", &both, Some("/env"), None);
+}
+
+#[test]
+fn all_mistakes_at_once_in_the_order_of_their_places() {
+    wrong(
+        "\u{feff}listen = 1\n[sync]\nsession_sleep_timeout = abc\n\nnonsense\n[mysq]\nx = 1\n[mysql]\nprot = 1\n\
+         port = 1\nport = 2\n[http]\nlisten = localhost:1\nhost = a\ncolour = red\n[colour]\n[limits]\nidle_timeout =\n",
+        &[
+            ("GATEWAY_LOG_LEVEL", "loud"),
+            ("GATEWAY_HTTP_LISTN", "x"),
+            ("GATEWAY_X", ""),
+            ("PATH", "x"),
+        ],
+        &[
+            "ini:1: listen stands outside a section; write a section above it, such as [http]",
+            "ini:3: [sync] session_sleep_timeout = abc is not a number of seconds; write for example 15 or 0.5",
+            "ini:5: this is no setting; write key = value, or # before a comment",
+            "ini:6: [mysq] is not a known section; did you mean [mysql]?",
+            "ini:9: [mysql] prot is not a known key; did you mean port?",
+            "ini:11: [mysql] port is set in line 10 already; remove one",
+            "ini:13: [http] listen = localhost:1 is not an IP address with a port; \
+             write for example 127.0.0.1:15000, 0.0.0.0:15000 or [::]:15000",
+            "ini:14: [http] host is not a known key; it belongs under [mysql]",
+            "ini:15: [http] colour is not a known key; its keys are listen, public_url, allowed_origins",
+            "ini:16: [colour] is not a known section; the sections are \
+             http, websocket, sync, keys, mysql, mysql_be, limits, log",
+            "ini:18: [limits] idle_timeout is empty; write for example 15 or 0.5",
+            "GATEWAY_HTTP_LISTN: is not a known variable; did you mean GATEWAY_HTTP_LISTEN?",
+            "GATEWAY_LOG_LEVEL: [log] level = loud is not a level; write error, warn, info, debug or trace",
+            "GATEWAY_X: is not a known variable; write GATEWAY_<SECTION>_<KEY> as in gateway.ini, or unset it",
+        ],
+    );
+}
+
+#[test]
+fn mistakes_in_the_environment() {
+    let check = |env: &[(&str, &str)], expected| wrong("", env, &[expected]);
+    check(
+        &[("GATEWAY_MYSQL_PORT", ""), ("MYSQL_PORT", "1")],
+        "GATEWAY_MYSQL_PORT: [mysql] port is empty; write one from 1 to 65535",
+    );
+    check(
+        &[("MYSQL_PORT", "x")],
+        "MYSQL_PORT: [mysql] port = x is not a whole number; write one from 1 to 65535",
+    );
+    check(
+        &[("MYSQL_BE_PORT", "0")],
+        "MYSQL_BE_PORT: [mysql_be] port = 0 is out of range; write one from 1 to 65535",
+    );
+    check(
+        &[("GATEWAY_KEYS_PRIVATE_KEY", "")],
+        "GATEWAY_KEYS_PRIVATE_KEY: [keys] private_key is empty; write one, or leave the setting out for its default",
+    );
+    check(
+        &[("GATEWAY_MYSQL_PASSWORD", "a"), ("GATEWAY_MYSQL_PASSWORD_FILE", "unix")],
+        "GATEWAY_MYSQL_PASSWORD_FILE: GATEWAY_MYSQL_PASSWORD is set as well; unset one of the two",
+    );
+    check(
+        &[("GATEWAY_MYSQL_PASSWORD_FILE", "none")],
+        "GATEWAY_MYSQL_PASSWORD_FILE: none cannot be read (entity not found); name a readable file",
+    );
+    // Each mistake stays on its line.
+    check(
+        &[("GATEWAY_LOG_LEVEL", "a\nb")],
+        "GATEWAY_LOG_LEVEL: [log] level = a b is not a level; write error, warn, info, debug or trace",
+    );
+}
+
+#[test]
+fn no_mistake_shows_a_secret() {
+    let check = |text: &str, env: &[(&str, &str)]| {
+        let mistakes = read(text, env).expect_err(text).join("\n");
+        assert!(!mistakes.contains("hunter2"), "{mistakes}");
+    };
+    for line in [
+        "password hunter2",
+        "password: hunter2",
+        "password hunter2 = x",
+        "passwort = hunter2",
+        "password = \"hunter2",
+    ] {
+        check(&format!("[mysql]\n{line}"), &[]);
+        check(&format!("[mysql_be]\n{line}"), &[]);
+        check(line, &[]);
+    }
+    check("[mysql]\npassword = hunter2\npassword = hunter2", &[]);
+    check("[http]\npublic_url = http://me:hunter2@example.org", &[]);
+    check("[http]\nallowed_origins = http://a, http://me:hunter2@example.org", &[]);
+    check("", &[("GATEWAY_MYSQL_PASSWORD", "hunter2"), ("GATEWAY_MYSQL_PASSWORD_FILE", "unix")]);
+    check("", &[("GATEWAY_MYSQL_PASWORD", "hunter2")]);
+    let config = good("[mysql]\npassword = hunter2\n[mysql_be]\nhost = be", &[]);
+    let debug = format!("{config:?}");
+    assert!(debug.contains("***") && !debug.contains("hunter2"), "{debug}");
+}
+
+#[test]
+fn files() {
+    let env = BTreeMap::new();
+    let missing = Path::new("no/such/gateway.ini");
+    let error = load(Some(missing), &env).unwrap_err();
+    let expected = "no/such/gateway.ini cannot be read; name a readable file with --config";
+    assert_eq!(error.to_string(), expected);
+    assert!(error::Error::source(&error).is_some());
+    // Tests run in the folder of gateway.ini.
+    assert_eq!(load(None, &env).unwrap(), Config::default());
+    assert_eq!(load(Some(Path::new("gateway.ini")), &env).unwrap(), Config::default());
+}
