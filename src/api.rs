@@ -1,0 +1,130 @@
+//! The API: from a request to its route, its use case and its reply; CORS; one log line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tiny_http::Method;
+
+use crate::handshake::Handshakes;
+use crate::http::{Connection, Deadlines, End, Reply, Request};
+use crate::hub::Hub;
+use crate::log::short;
+use crate::net::Stream;
+use crate::refusal::Refusal;
+use crate::route::{Origin, Origins, Route};
+use crate::wire::{self, Endpoint};
+
+/// Everything that answers requests.
+pub struct Api {
+    /// The session table.
+    pub hub: Arc<Hub>,
+    /// The handshakes.
+    pub handshakes: Handshakes,
+    /// Where the sync socket is.
+    pub socket: Endpoint,
+    /// Whose pages may use the API.
+    pub origins: Origins,
+    /// How long requests may take.
+    pub deadlines: Deadlines,
+    /// Set when the server goes down: connections end with their next reply.
+    pub leaving: Arc<AtomicBool>,
+    /// Requests that are being answered.
+    pub busy: AtomicUsize,
+}
+
+impl Api {
+    /// Serves one connection to its end.
+    pub fn serve(&self, stream: Stream, _peer: SocketAddr) {
+        let mut connection = Connection::new(stream, self.deadlines);
+        loop {
+            let request = match connection.read() {
+                Ok(request) => request,
+                Err(End::Silent) => return,
+                Err(End::Refused(refusal)) => {
+                    log::info!("request refused unread status={}", refusal.status());
+                    let _ = connection.write(&Reply::refusal(&refusal), false, false);
+                    return connection.finish();
+                }
+            };
+            let busy = Busy::new(&self.busy);
+            let reply = self.answer(&request);
+            let keep = request.keeps_alive() && !self.leaving.load(Ordering::Relaxed);
+            let written = connection.write(&reply, keep, request.method == Method::Head);
+            drop(busy);
+            if written.is_err() || !keep {
+                return connection.finish();
+            }
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Reply {
+        let origin = self.origins.judge(request.header("origin"));
+        let mut reply = match (&request.method, &origin) {
+            (Method::Options, Origin::Foreign) => Reply::refusal(&Refusal::Origin),
+            (Method::Options, _) => preflight(),
+            _ => self.dispatch(request).unwrap_or_else(|refusal| Reply::refusal(&refusal)),
+        };
+        // A cache must not give one origin's answer to another's page.
+        reply.headers.push(("Vary", "Origin".to_owned()));
+        if let Origin::Allowed(origin) = origin {
+            reply.headers.push(("Access-Control-Allow-Origin", origin.to_owned()));
+            reply.headers.push(("Access-Control-Allow-Credentials", "true".to_owned()));
+        }
+        reply
+    }
+
+    fn dispatch(&self, request: &Request) -> Result<Reply, Refusal> {
+        let start = Instant::now();
+        match Route::find(&request.method, &request.target)? {
+            Route::Root => Ok(text("SMSWithoutBorders Gateway Server\n")),
+            Route::Session(user) => {
+                let ticket = self.hub.issue(&user)?;
+                log::debug!("session issued user={}", short(user.as_str()));
+                Ok(text(wire::socket_url(&self.socket, &user, &ticket)))
+            }
+            Route::Handshake(user, session) => {
+                let answer = self.handshakes.post(&user, session, &request.body);
+                let status = answer.as_ref().map_or_else(Refusal::status, |_| 200);
+                log::info!(
+                    "handshake user={} session={} status={status} ms={}",
+                    short(user.as_str()),
+                    short(session),
+                    start.elapsed().as_millis()
+                );
+                Ok(Reply::new(200, "application/json", answer?.to_string()))
+            }
+        }
+    }
+}
+
+fn text(body: impl Into<Vec<u8>>) -> Reply {
+    Reply::new(200, "text/plain", body)
+}
+
+/// What a page may send (Fetch standard, CORS protocol): the dashboard's `content-type`
+/// (contract §1).
+fn preflight() -> Reply {
+    let mut reply = text("");
+    reply.headers.push(("Access-Control-Allow-Methods", "GET, POST".to_owned()));
+    reply.headers.push(("Access-Control-Allow-Headers", "content-type".to_owned()));
+    reply.headers.push(("Access-Control-Max-Age", "600".to_owned()));
+    reply
+}
+
+/// Counts a request while it is being answered, also through a panic.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl<'a> Busy<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Busy(count)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,158 @@
+//! The handshake: a phone proves its owner's password and receives its key (contract §3).
+//!
+//! Decides the order of things. The session and the body are judged before the private key is
+//! touched, the phone's answer is ready before anything is stored, and whoever claims the session
+//! stores; so nothing is stored unless the answer is 200.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use subtle::ConstantTimeEq as _;
+
+use crate::crypto::{self, PhoneKey, SharedKey};
+use crate::hub::{self, Hub};
+use crate::keyring::Keyring;
+use crate::log::cause;
+use crate::refusal::Refusal;
+use crate::session::{Attempt, SessionId, UserId};
+use crate::store::backend::{Backend, Candidate};
+use crate::store::{Database, StoreError, gateway};
+use crate::wire::{self, Grant, Handshake, Password};
+
+/// What compares with the hash of no password: it is not hexadecimal.
+const NO_HASH: [u8; 128] = [b'-'; 128];
+
+/// Everything that a handshake needs.
+pub struct Handshakes {
+    /// The session table.
+    pub hub: Arc<Hub>,
+    /// The server's key.
+    pub keyring: Keyring,
+    /// The BE.
+    pub backend: Backend,
+    /// Where the gateway's own table is.
+    pub gateway: Arc<Database>,
+}
+
+impl Handshakes {
+    /// Answers a phone, of whatever generation.
+    ///
+    /// # Errors
+    /// The refusals of contract §3.
+    pub fn post(&self, user: &UserId, session: SessionId, body: &[u8]) -> Result<Value, Refusal> {
+        let digest = crypto::body_digest(body);
+        match Handshake::parse(body)? {
+            Handshake::Key(key) => {
+                self.hub.begin(session, user, &Arc::new(key))?;
+                Ok(wire::key_answer(self.keyring.public_pem(), user, session))
+            }
+            Handshake::Password(password) => {
+                let attempt = self.hub.attempt(session, user, digest, None)?;
+                let exchange = Exchange { user, session, password: &password, one_step: false };
+                self.attempt(attempt, digest, &exchange).map(|grant| grant.two_step())
+            }
+            Handshake::Both(key, password) => {
+                let attempt = self.hub.attempt(session, user, digest, Some(&Arc::new(key)))?;
+                let exchange = Exchange { user, session, password: &password, one_step: true };
+                self.attempt(attempt, digest, &exchange).map(|grant| grant.one_step())
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        attempt: Attempt<Arc<PhoneKey>>,
+        digest: [u8; 32],
+        exchange: &Exchange<'_>,
+    ) -> Result<Grant, Refusal> {
+        let key = match attempt {
+            Attempt::Granted(key) => key,
+            Attempt::Repeated(refusal) => return Err(refusal),
+        };
+        self.exchange(exchange, &key)
+            .inspect_err(|refusal| self.hub.refuse(exchange.session, digest, *refusal))
+    }
+
+    fn exchange(&self, exchange: &Exchange<'_>, key: &Arc<PhoneKey>) -> Result<Grant, Refusal> {
+        let Exchange { user, session, password, one_step } = *exchange;
+        let plain = self.keyring.open(&password.ciphertext, password.sent)?;
+        if one_step {
+            self.hub.begin(session, user, key)?;
+        }
+        let salt = self.backend.salt().map_err(refuse)?;
+        let hash = crypto::hmac_sha512_hex(salt.as_bytes(), &plain);
+        let candidate = self.backend.candidate(user).map_err(refuse)?;
+        let msisdn_hash = judge(candidate, &hash).ok_or(Refusal::Credentials)?;
+
+        let shared_key = SharedKey::new(hub::random().map_err(|_| Refusal::Fault)?);
+        let sealed = key
+            .seal(shared_key.as_str().as_bytes(), password.wanted, &mut rand::rng())
+            .map_err(|_| Refusal::Fault)?;
+        let (saved, unsaved) = self.backend.platforms(user).map_err(refuse)?;
+
+        let won = self.hub.claim(session, user)?;
+        let row = gateway::User {
+            msisdn_hash: &msisdn_hash,
+            shared_key: &shared_key,
+            public_key: key,
+            digests: password.sent,
+        };
+        gateway::save(&self.gateway, &row).map_err(refuse)?;
+        won.complete();
+        Ok(Grant { shared_key: sealed, msisdn_hash, saved, unsaved })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Exchange<'a> {
+    user: &'a UserId,
+    session: SessionId,
+    password: &'a Password,
+    one_step: bool,
+}
+
+/// The user's `msisdn_hash`, if the password is right and one verified phone is theirs. Every
+/// wrong way out costs the same and says the same: else a stranger could tell which ids exist.
+fn judge(candidate: Candidate, hash: &str) -> Option<String> {
+    let stored = candidate.password.as_ref().map_or(&NO_HASH[..], |stored| stored.as_bytes());
+    let right = bool::from(stored.ct_eq(hash.as_bytes()));
+    let mut phones = candidate.msisdn_hashes.into_iter();
+    let phone = match (phones.next(), phones.next()) {
+        (Some(phone), None) => phone.filter(|hash| !hash.is_empty()),
+        _ => None,
+    };
+    if right { phone } else { None }
+}
+
+/// A fault of a store, told to the log with its cause and to the client without.
+fn refuse(error: StoreError) -> Refusal {
+    let refusal = error.refusal();
+    log::error!("handshake not served status={} cause=\"{}\"", refusal.status(), cause(&error));
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    #[test]
+    fn a_right_password_needs_exactly_one_verified_phone() {
+        let check = |password: Option<&str>, phones: &[Option<&str>], expected: Option<&str>| {
+            let candidate = Candidate {
+                password: password.map(|text| Zeroizing::new(text.to_owned())),
+                msisdn_hashes: phones.iter().map(|phone| phone.map(str::to_owned)).collect(),
+            };
+            assert_eq!(judge(candidate, "ab").as_deref(), expected, "{password:?} {phones:?}");
+        };
+        check(Some("ab"), &[Some("60")], Some("60"));
+        check(Some("ac"), &[Some("60")], None);
+        check(Some(""), &[Some("60")], None);
+        check(None, &[Some("60")], None);
+        check(Some("ab"), &[], None);
+        check(Some("ab"), &[None], None);
+        check(Some("ab"), &[Some("")], None);
+        check(Some("ab"), &[Some("60"), Some("61")], None);
+    }
+}

@@ -1,0 +1,460 @@
+//! HTTP/1.1 (RFC 9112) for short requests: reads one under limits, writes one reply.
+//!
+//! Knows no route. The strict framing is deliberate: whatever a proxy could read otherwise than
+//! this server is refused, so that no request hides in another.
+
+use std::fmt::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tiny_http::{Method, StatusCode};
+
+use crate::net::Stream;
+use crate::refusal::Refusal;
+use crate::wire;
+
+/// The largest request head, in bytes.
+pub const MAX_HEAD: usize = 8 * 1024;
+/// The largest body, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// How long requests may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// From the start of a connection or the last reply to the first byte of a request.
+    pub idle: Duration,
+    /// From that byte to the end of the body.
+    pub request: Duration,
+}
+
+/// One request, read whole.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Path and query as they came; always begins with `/`.
+    pub target: String,
+    /// The body, empty where there is none.
+    pub body: Vec<u8>,
+    headers: Vec<(String, Vec<u8>)>,
+    minor: u8,
+}
+
+impl Request {
+    /// The value of a header that came exactly once, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => std::str::from_utf8(value).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether a comma-separated header holds this token, in any case.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.headers
+            .iter()
+            .filter(|(known, _)| known == name)
+            .flat_map(|(_, value)| value.split(|&b| b == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Whether the client may send another request on this connection (RFC 9112 §9.3).
+    pub fn keeps_alive(&self) -> bool {
+        self.minor == 1 && !self.has_token("connection", "close")
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.headers.iter().filter(|(known, _)| known == name).count()
+    }
+}
+
+/// A connection that carries requests.
+pub struct Connection {
+    stream: Stream,
+    /// Bytes that were read but belong to what comes next.
+    ahead: Vec<u8>,
+    deadlines: Deadlines,
+}
+
+/// Why there is no request.
+#[derive(Debug)]
+pub enum End {
+    /// The peer has gone, or let a quiet connection run out: nothing is to be said.
+    Silent,
+    /// The peer is owed this answer, and then a close.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        End::Refused(refusal)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => End::Refused(Refusal::Late),
+            _ => End::Silent,
+        }
+    }
+}
+
+impl Connection {
+    /// Takes a fresh connection.
+    pub fn new(stream: Stream, deadlines: Deadlines) -> Self {
+        Connection { stream, ahead: Vec::new(), deadlines }
+    }
+
+    /// Waits for the next request and reads it whole.
+    ///
+    /// # Errors
+    /// [`End`]; after it the connection is good for one reply with a close at most.
+    pub fn read(&mut self) -> Result<Request, End> {
+        if self.ahead.is_empty() {
+            self.stream.wait_until(Instant::now() + self.deadlines.idle);
+            if !matches!(self.fill(), Ok(1..)) {
+                return Err(End::Silent);
+            }
+        }
+        self.stream.wait_until(Instant::now() + self.deadlines.request);
+        let head = self.read_head()?;
+        let mut request = parse_head(&head)?;
+        let framing = framing(&request)?;
+        if framing != Framing::Length(0) && request.has_token("expect", "100-continue") {
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        request.body = match framing {
+            Framing::Length(length) => self.take(length)?,
+            Framing::Chunked => self.read_chunks()?,
+        };
+        Ok(request)
+    }
+
+    /// Writes a reply; `head_only` leaves its body out, as `HEAD` wants.
+    ///
+    /// # Errors
+    /// As the connection fails, or its deadline passes.
+    pub fn write(&mut self, reply: &Reply, keep: bool, head_only: bool) -> io::Result<()> {
+        self.stream.wait_until(Instant::now() + self.deadlines.request);
+        self.stream.write_all(&reply.bytes(keep, head_only))
+    }
+
+    /// Ends the connection so that the last reply arrives.
+    pub fn finish(self) {
+        self.stream.finish();
+    }
+
+    /// Answers a WebSocket upgrade (RFC 6455 §4.2.2).
+    ///
+    /// # Errors
+    /// As the connection fails, or its deadline passes.
+    pub fn switch(&mut self, accept: &str) -> io::Result<()> {
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        self.stream.write_all(answer.as_bytes())
+    }
+
+    /// The descriptor, to poll and to shut down from other threads.
+    pub fn tcp(&self) -> &Arc<TcpStream> {
+        self.stream.tcp()
+    }
+
+    /// The connection and what the peer has sent ahead, for another protocol.
+    pub fn into_parts(self) -> (Stream, Vec<u8>) {
+        (self.stream, self.ahead)
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; 4096];
+        let n = self.stream.read(&mut chunk)?;
+        self.ahead.extend_from_slice(&chunk[..n]);
+        Ok(n)
+    }
+
+    fn fill_some(&mut self) -> Result<(), End> {
+        if self.fill()? == 0 { Err(End::Silent) } else { Ok(()) }
+    }
+
+    fn read_head(&mut self) -> Result<Vec<u8>, End> {
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.ahead[searched..].windows(4).position(|w| w == b"\r\n\r\n") {
+                let rest = self.ahead.split_off(searched + at + 4);
+                let head = std::mem::replace(&mut self.ahead, rest);
+                return if head.len() > MAX_HEAD { Err(Refusal::Head.into()) } else { Ok(head) };
+            }
+            if self.ahead.len() > MAX_HEAD {
+                return Err(Refusal::Head.into());
+            }
+            searched = self.ahead.len().saturating_sub(3);
+            self.fill_some()?;
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Result<Vec<u8>, End> {
+        while self.ahead.len() < length {
+            self.fill_some()?;
+        }
+        let rest = self.ahead.split_off(length);
+        Ok(std::mem::replace(&mut self.ahead, rest))
+    }
+
+    /// A chunked body (RFC 9112 §7.1); extensions and trailers are read and dropped.
+    fn read_chunks(&mut self) -> Result<Vec<u8>, End> {
+        const BAD: Refusal = Refusal::Malformed("the chunked coding is broken");
+        let mut body = Vec::new();
+        loop {
+            let line = self.read_line()?;
+            let size = line.split(|&b| b == b';').next().unwrap_or_default();
+            let size = std::str::from_utf8(size).ok().filter(|text| {
+                (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
+            });
+            let size = usize::from_str_radix(size.ok_or(BAD)?, 16).map_err(|_| BAD)?;
+            if size == 0 {
+                break;
+            }
+            if size > MAX_BODY - body.len() {
+                return Err(Refusal::Body.into());
+            }
+            body.extend(self.take(size)?);
+            if self.take(2)? != b"\r\n" {
+                return Err(BAD.into());
+            }
+        }
+        for _ in 0..MAX_HEADERS {
+            if self.read_line()?.is_empty() {
+                return Ok(body);
+            }
+        }
+        Err(Refusal::Head.into())
+    }
+
+    fn read_line(&mut self) -> Result<Vec<u8>, End> {
+        loop {
+            if let Some(at) = self.ahead.windows(2).position(|w| w == b"\r\n") {
+                let mut line = self.take(at + 2)?;
+                line.truncate(at);
+                return Ok(line);
+            }
+            if self.ahead.len() > MAX_HEAD {
+                return Err(Refusal::Head.into());
+            }
+            self.fill_some()?;
+        }
+    }
+}
+
+fn parse_head(head: &[u8]) -> Result<Request, Refusal> {
+    const BAD: Refusal = Refusal::Malformed("the request head is not HTTP/1.1");
+    // httparse takes a bare LF for a line's end; a proxy in front may not.
+    let strict = head.iter().enumerate().all(|(i, &b)| match b {
+        b'\n' => i > 0 && head[i - 1] == b'\r',
+        b'\r' => head.get(i + 1) == Some(&b'\n'),
+        _ => true,
+    });
+    if !strict {
+        return Err(BAD);
+    }
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::Head),
+        Ok(httparse::Status::Partial) | Err(_) => return Err(BAD),
+    }
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(BAD);
+    };
+    let request = Request {
+        method: Method::from_str(method).map_err(|()| BAD)?,
+        target: target.to_owned(),
+        body: Vec::new(),
+        headers: parsed
+            .headers
+            .iter()
+            .map(|header| (header.name.to_ascii_lowercase(), header.value.to_vec()))
+            .collect(),
+        minor,
+    };
+    if !target.starts_with('/') {
+        return Err(Refusal::Malformed("the request target is not a path"));
+    }
+    if minor == 1 && request.count("host") != 1 {
+        return Err(Refusal::Malformed("one Host header is wanted"));
+    }
+    Ok(request)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Framing {
+    Length(usize),
+    Chunked,
+}
+
+/// How long the body is (RFC 9112 §6.3), where there are no two ways to read it.
+fn framing(request: &Request) -> Result<Framing, Refusal> {
+    const BAD: Refusal = Refusal::Malformed("the length of the body is ambiguous");
+    match (request.count("transfer-encoding"), request.count("content-length")) {
+        (0, 0) => Ok(Framing::Length(0)),
+        (0, 1) => {
+            let text = request.header("content-length").unwrap_or_default();
+            // parse::<u64> would take a sign, which another parser may not.
+            if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(BAD);
+            }
+            let length = text.parse().map_err(|_| Refusal::Body)?;
+            if length > MAX_BODY { Err(Refusal::Body) } else { Ok(Framing::Length(length)) }
+        }
+        (1, 0) if request.minor == 1 => {
+            let coding = request.header("transfer-encoding").unwrap_or_default();
+            let chunked = coding.eq_ignore_ascii_case("chunked");
+            if chunked { Ok(Framing::Chunked) } else { Err(Refusal::Coding) }
+        }
+        _ => Err(BAD),
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// Headers beside the ones that every reply has; no value holds a line's end.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// A reply with a body of this content type.
+    pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Reply {
+            status: StatusCode(status),
+            headers: vec![("Content-Type", content_type.to_owned())],
+            body: body.into(),
+        }
+    }
+
+    /// The answer that a refusal is: a 4xx with its reason (RFC 9457), a 5xx with an empty body.
+    pub fn refusal(refusal: &Refusal) -> Self {
+        let status = StatusCode(refusal.status());
+        let mut reply = if refusal.reason().is_empty() || refusal.status() >= 500 {
+            Reply { status, headers: Vec::new(), body: Vec::new() }
+        } else {
+            let problem = wire::problem(refusal, status.default_reason_phrase());
+            Reply::new(refusal.status(), "application/problem+json", problem)
+        };
+        if let Some(wait) = refusal.retry_after() {
+            reply.headers.push(("Retry-After", wait.as_secs().max(1).to_string()));
+        }
+        match refusal {
+            Refusal::Method(allowed) => reply.headers.push(("Allow", (*allowed).to_owned())),
+            Refusal::Upgrade => {
+                reply.headers.push(("Upgrade", "websocket".to_owned()));
+                reply.headers.push(("Sec-WebSocket-Version", "13".to_owned()));
+            }
+            _ => {}
+        }
+        reply
+    }
+
+    /// The bytes on the wire. Nothing here may be stored by a cache: it holds keys.
+    pub fn bytes(&self, keep: bool, head_only: bool) -> Vec<u8> {
+        let StatusCode(code) = self.status;
+        let connection = if keep { "keep-alive" } else { "close" };
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let mut head = format!(
+            "HTTP/1.1 {code} {}\r\nServer: swob-gateway\r\nDate: {date}\r\nConnection: {connection}\r\n\
+             Content-Length: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+            self.status.default_reason_phrase(),
+            self.body.len(),
+        );
+        for (name, value) in &self.headers {
+            debug_assert!(!value.contains(['\r', '\n']), "{name} would split the reply");
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        if !head_only {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(head: &str) -> u16 {
+        let framed = parse_head(head.as_bytes()).and_then(|request| framing(&request));
+        framed.map_or_else(|refusal| refusal.status(), |_| 200)
+    }
+
+    #[test]
+    fn a_head_that_two_parsers_could_read_differently_is_refused() {
+        let check = |lines: &[&str], expected: u16| {
+            let head = format!("{}\r\n\r\n", lines.join("\r\n"));
+            assert_eq!(refused(&head), expected, "{lines:?}");
+        };
+        let host = "Host: x";
+        check(&["GET / HTTP/1.1", host], 200);
+        check(&["GET / HTTP/1.0"], 200);
+        check(&["GET / HTTP/1.1"], 400);
+        check(&["GET / HTTP/1.1", host, host], 400);
+        check(&["GET http://x/ HTTP/1.1", host], 400);
+        check(&["GET * HTTP/1.1", host], 400);
+        check(&["GET /\0 HTTP/1.1", host], 400);
+        check(&["GET / more HTTP/1.1", host], 400);
+        check(&["GET / HTTP/2.0", host], 400);
+        check(&["GET / HTTP/1.1", host, "A: x\n y"], 400);
+        check(&["GET / HTTP/1.1", host, "A: x", " folded"], 400);
+        check(&["GET / HTTP/1.1", host, "A : x"], 400);
+        check(&["GET / HTTP/1.1\nA: x", host], 400);
+        check(&["GET / HTTP/1.1", host, "A: x\ry"], 400);
+        check(&["POST / HTTP/1.1", host, "Content-Length: 5"], 200);
+        check(&["POST / HTTP/1.1", host, "Content-Length: +5"], 400);
+        check(&["POST / HTTP/1.1", host, "Content-Length: -5"], 400);
+        check(&["POST / HTTP/1.1", host, "Content-Length: 5, 5"], 400);
+        check(&["POST / HTTP/1.1", host, "Content-Length: abc"], 400);
+        check(&["POST / HTTP/1.1", host, "Content-Length:"], 400);
+        check(&["POST / HTTP/1.1", host, "Content-Length: 5", "Content-Length: 5"], 400);
+        check(&["POST / HTTP/1.1", host, "Content-Length: 65536"], 200);
+        check(&["POST / HTTP/1.1", host, "Content-Length: 65537"], 413);
+        check(&["POST / HTTP/1.1", host, "Content-Length: 100000000000000"], 413);
+        check(&["POST / HTTP/1.1", host, "Content-Length: 99999999999999999999999"], 413);
+        check(&["POST / HTTP/1.1", host, "Transfer-Encoding: chunked"], 200);
+        check(&["POST / HTTP/1.1", host, "Transfer-Encoding: gzip, chunked"], 501);
+        check(&["POST / HTTP/1.1", host, "Transfer-Encoding: xchunked"], 501);
+        check(&["POST / HTTP/1.0", host, "Transfer-Encoding: chunked"], 400);
+        check(&["POST / HTTP/1.1", host, "Transfer-Encoding: chunked", "Content-Length: 5"], 400);
+        let many: Vec<String> = (0..64).map(|n| format!("A{n}: x")).collect();
+        let mut lines = vec!["GET / HTTP/1.1", host];
+        lines.extend(many.iter().map(String::as_str));
+        check(&lines, 431);
+    }
+
+    #[test]
+    fn a_reply_says_its_length_and_whether_the_connection_stays() {
+        let reply = Reply::refusal(&Refusal::Away(Duration::from_millis(10)));
+        let text = String::from_utf8(reply.bytes(true, false)).unwrap();
+        assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{text}");
+        assert!(text.contains("\r\nRetry-After: 1\r\n"), "{text}");
+        assert!(text.contains("\r\nContent-Length: 0\r\n"), "{text}");
+        assert!(text.contains("\r\nConnection: keep-alive\r\n"), "{text}");
+        let reply = Reply::refusal(&Refusal::Method("GET"));
+        let text = String::from_utf8(reply.bytes(false, true)).unwrap();
+        assert!(text.contains("\r\nAllow: GET\r\n"), "{text}");
+        assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n"), "a HEAD has no body");
+    }
+}

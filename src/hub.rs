@@ -1,0 +1,305 @@
+//! The one place where the session table meets the lock, the clock, chance and the sockets.
+//!
+//! Every change of the table runs under the lock and puts what sockets must be told into their
+//! outlets, in order; the outlets are flushed only when the lock is released, so that no write
+//! holds it. What the changes mean is [`crate::session`]'s; how bytes leave is the outlet's.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+
+use crate::crypto::PhoneKey;
+use crate::limit::{Counts, Peer};
+use crate::refusal::Refusal;
+use crate::session::{Attempt, Claim, Event, Reason, Rules, SessionId, Sessions, SocketId, UserId};
+use crate::ticket::{self, Spent, Tickets};
+
+/// What one socket is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Show a QR code for this session.
+    Show(SessionId),
+    /// `201- pause`.
+    Pause,
+    /// `200- ack`.
+    Ack,
+    /// Begin the closing handshake.
+    Close(Reason),
+    /// Cut the connection.
+    Cut,
+}
+
+/// The way to one socket.
+pub trait Outlet: Send + Sync {
+    /// Takes a notice in; must neither block nor write, for the session table is locked.
+    fn push(&self, notice: Notice);
+    /// Sends what was taken in, without waiting for the peer.
+    fn flush(&self);
+}
+
+/// How the hub opens sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// Whether a socket may open without a ticket (`[sync] accept_unissued_sessions`).
+    pub unissued: bool,
+    /// How many sockets one peer may hold for one user.
+    pub per_user_and_address: usize,
+}
+
+/// The session table, shared by all threads.
+pub struct Hub {
+    tickets: Tickets,
+    admission: Admission,
+    state: Mutex<State>,
+    /// Wakes the timer thread when an earlier deadline has come into the table.
+    earlier: Condvar,
+}
+
+struct State {
+    sessions: Sessions<Arc<PhoneKey>>,
+    spent: Spent,
+    outlets: HashMap<SocketId, Arc<dyn Outlet>>,
+    crowd: Counts<(UserId, Peer)>,
+    next_socket: u64,
+    leaving: bool,
+}
+
+/// A socket's place in the table; dropped, its QR code is void.
+pub struct Seat<'a> {
+    hub: &'a Hub,
+    socket: SocketId,
+    counted: (UserId, Peer),
+}
+
+/// A won claim; dropped without [`Won::complete`], the session is paused again.
+#[must_use = "a claim that is not completed is released"]
+pub struct Won<'a> {
+    hub: &'a Hub,
+    claim: Option<Claim>,
+}
+
+impl Hub {
+    /// An empty hub.
+    ///
+    /// # Errors
+    /// Where the kernel gives no random bytes for the tickets' key.
+    pub fn new(rules: Rules, admission: Admission) -> Result<Self, rand::rngs::SysError> {
+        let state = State {
+            sessions: Sessions::new(rules),
+            spent: Spent::default(),
+            outlets: HashMap::new(),
+            crowd: Counts::new(admission.per_user_and_address),
+            next_socket: 0,
+            leaving: false,
+        };
+        Ok(Hub {
+            tickets: Tickets::new(&random()?, Instant::now()),
+            admission,
+            state: Mutex::new(state),
+            earlier: Condvar::new(),
+        })
+    }
+
+    /// A ticket for a new session of `user`; costs no memory (contract §1).
+    ///
+    /// # Errors
+    /// [`Refusal::Fault`] where the kernel gives no random bytes.
+    pub fn issue(&self, user: &UserId) -> Result<String, Refusal> {
+        let nonce = random().map_err(|_| Refusal::Fault)?;
+        Ok(self.tickets.issue(Instant::now(), user, nonce))
+    }
+
+    /// Opens a socket for the holder of a ticket; its first notice is a QR code.
+    ///
+    /// # Errors
+    /// [`Refusal::Session`] for a ticket that is not good (contract §2), [`Refusal::Crowd`] where
+    /// the peer holds too many sockets for this user, [`Refusal::Full`].
+    pub fn connect(
+        &self,
+        user: &UserId,
+        ticket: &str,
+        peer: Peer,
+        outlet: Arc<dyn Outlet>,
+    ) -> Result<Seat<'_>, Refusal> {
+        let now = Instant::now();
+        let counted = (user.clone(), peer);
+        self.change(|state| {
+            if state.leaving {
+                return Err(Refusal::Full(ticket::LIFETIME));
+            }
+            // The crowd is looked at first: a refused newcomer keeps the ticket.
+            if !state.crowd.enter(counted.clone()) {
+                return Err(Refusal::Crowd(ticket::LIFETIME));
+            }
+            let socket = SocketId(state.next_socket);
+            let opened = if self.admission.unissued {
+                Ok(())
+            } else {
+                self.tickets.redeem(now, user, ticket, &mut state.spent)
+            }
+            .and_then(|()| state.sessions.connect(now, mint(), user.clone(), socket));
+            if let Err(refusal) = opened {
+                state.crowd.leave(&counted);
+                return Err(refusal);
+            }
+            state.next_socket += 1;
+            state.outlets.insert(socket, outlet);
+            Ok(Seat { hub: self, socket, counted })
+        })
+    }
+
+    /// See [`Sessions::begin`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin(&self, id: SessionId, user: &UserId, key: &Arc<PhoneKey>) -> Result<(), Refusal> {
+        self.change(|state| state.sessions.begin(Instant::now(), id, user, key))
+    }
+
+    /// See [`Sessions::attempt`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn attempt(
+        &self,
+        id: SessionId,
+        user: &UserId,
+        digest: [u8; 32],
+        key: Option<&Arc<PhoneKey>>,
+    ) -> Result<Attempt<Arc<PhoneKey>>, Refusal> {
+        self.change(|state| state.sessions.attempt(Instant::now(), id, user, digest, key))
+    }
+
+    /// See [`Sessions::refuse`].
+    pub fn refuse(&self, id: SessionId, digest: [u8; 32], refusal: Refusal) {
+        self.change(|state| state.sessions.refuse(id, digest, refusal));
+    }
+
+    /// See [`Sessions::claim`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn claim(&self, id: SessionId, user: &UserId) -> Result<Won<'_>, Refusal> {
+        let claim = self.change(|state| state.sessions.claim(id, user))?;
+        Ok(Won { hub: self, claim: Some(claim) })
+    }
+
+    /// Closes every socket and admits no more.
+    pub fn leave(&self) {
+        self.change(|state| {
+            state.leaving = true;
+            state.sessions.leave(Instant::now());
+        });
+    }
+
+    /// How many sockets are open.
+    pub fn sockets(&self) -> usize {
+        self.lock().outlets.len()
+    }
+
+    /// Rotates, expires and cuts in time; never returns.
+    pub fn keep_time(&self) -> ! {
+        loop {
+            self.change(|state| state.sessions.handle_timeout(Instant::now(), &mut mint));
+            let state = self.lock();
+            let wait = state
+                .sessions
+                .poll_timeout()
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match wait {
+                Some(wait) if wait.is_zero() => {}
+                Some(wait) => drop(self.earlier.wait_timeout(state, wait)),
+                None => drop(self.earlier.wait(state)),
+            }
+        }
+    }
+
+    /// Changes the table under the lock, then tells the sockets.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let next = state.sessions.poll_timeout();
+        let result = change(&mut state);
+        let mut told = Vec::new();
+        while let Some(event) = state.sessions.poll_event() {
+            let (socket, notice) = match event {
+                Event::Show(socket, session) => (socket, Notice::Show(session)),
+                Event::Pause(socket) => (socket, Notice::Pause),
+                Event::Ack(socket) => (socket, Notice::Ack),
+                Event::Close(socket, reason) => (socket, Notice::Close(reason)),
+                Event::Cut(socket) => (socket, Notice::Cut),
+            };
+            if let Some(outlet) = state.outlets.get(&socket) {
+                outlet.push(notice);
+                told.push(Arc::clone(outlet));
+            }
+        }
+        let sooner = match (next, state.sessions.poll_timeout()) {
+            (Some(before), Some(after)) => after < before,
+            (before, after) => before.is_none() && after.is_some(),
+        };
+        drop(state);
+        if sooner {
+            self.earlier.notify_one();
+        }
+        for outlet in told {
+            outlet.flush();
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked in the table may have left it half changed: a restart costs two
+        // minutes of QR codes, a wrong table may acknowledge a phone whose key is not stored.
+        self.state.lock().unwrap_or_else(|_| {
+            log::error!("the session table is damaged by a panic; the process ends");
+            std::process::exit(70)
+        })
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let outlet = self.hub.change(|state| {
+            state.sessions.disconnect(self.socket);
+            state.crowd.leave(&self.counted);
+            state.outlets.remove(&self.socket)
+        });
+        // The last handle closes a descriptor, which is not the lock's business.
+        drop(outlet);
+    }
+}
+
+impl Won<'_> {
+    /// The phone's key is stored: the dashboard sees `200- ack`.
+    pub fn complete(mut self) {
+        if let Some(claim) = mem::take(&mut self.claim) {
+            self.hub.change(|state| state.sessions.complete(Instant::now(), claim));
+        }
+    }
+}
+
+impl Drop for Won<'_> {
+    fn drop(&mut self) {
+        if let Some(claim) = mem::take(&mut self.claim) {
+            self.hub.change(|state| state.sessions.release(claim));
+        }
+    }
+}
+
+fn mint() -> SessionId {
+    SessionId::new(random().expect("the kernel's generator, once seeded, always answers"))
+}
+
+/// Bytes of the kernel's generator.
+///
+/// # Errors
+/// Where the kernel has no generator, or not yet.
+pub fn random<const N: usize>() -> Result<[u8; N], rand::rngs::SysError> {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,42 @@
+//! The SMSWithoutBorders Gateway Server: hands phones the secret that they encrypt their SMS with.
+//!
+//! A dashboard opens a session and shows a QR code; a phone scans it, proves its owner's password
+//! against the Backend's (BE) database and receives an AES key under its own RSA key.
+//!
+//! ```text
+//!                    ┌ accept loop (api) ──▶ a thread a connection: http ─▶ api ─▶ handshake
+//!   serve (main) ────┤                                                               │    │
+//!   waits for        ├ accept loop (socket) ▶ a thread a socket: socket ─┐   keyring ◀    ▶ store
+//!   signals          │                                    poll(2) ▲      │                 (MySQL)
+//!                    └ timer ─────────▶ hub: Mutex<Sessions> ─────┴──────┘
+//!                                         every change's notices leave through the sockets
+//! ```
+//!
+//! The modules in reading order. The core does no I/O and knows neither clock nor chance:
+#![forbid(unsafe_code)]
+
+pub mod crypto;
+pub mod limit;
+pub mod refusal;
+pub mod route;
+pub mod session;
+pub mod ticket;
+pub mod wire;
+
+// The use case decides the order of core, keys and store.
+pub mod handshake;
+
+// The shells own one outside thing each.
+pub mod api;
+pub mod http;
+pub mod hub;
+pub mod keyring;
+pub mod log;
+pub mod net;
+pub mod socket;
+pub mod store;
+
+// The frame around them.
+pub mod cli;
+pub mod config;
+pub mod serve;

@@ -1,0 +1,271 @@
+//! The server's life in order: settings, log, keys, stores, listeners, ready, run, drain.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{error, fmt, io, thread};
+
+use rustix::net::Shutdown;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::api::Api;
+use crate::config::{self, Config};
+use crate::handshake::Handshakes;
+use crate::http::{Deadlines, Reply};
+use crate::hub::{Admission, Hub};
+use crate::keyring::Keyring;
+use crate::log::cause;
+use crate::net::{self, Acceptor, Gate};
+use crate::route::Origins;
+use crate::session::Rules;
+use crate::socket::Sockets;
+use crate::store::backend::{self, Backend};
+use crate::store::{Database, gateway};
+use crate::wire::Endpoint;
+
+/// How long a closing handshake may take.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long a server that goes down waits for handshakes in flight and sockets that close.
+const DRAIN: Duration = Duration::from_secs(4);
+/// A request's thread runs the database driver and RSA; only what it touches becomes memory.
+const API_STACK: usize = 512 * 1024;
+const SOCKET_STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 128 * 1024 };
+
+/// Why the server does not start.
+#[derive(Debug)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    Listen(&'static str, SocketAddr, io::Error),
+    /// A thread or a signal handler is not to be had.
+    System(io::Error),
+    /// The kernel gives no random bytes.
+    Random(rand::rngs::SysError),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Listen(section, address, _) => {
+                write!(
+                    f,
+                    "[{section}] listen = {address} cannot be had; is another server running?"
+                )
+            }
+            ServeError::System(_) => write!(f, "the system refuses a thread or a signal handler"),
+            ServeError::Random(_) => write!(f, "the system gives no random bytes"),
+        }
+    }
+}
+
+impl error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            ServeError::Listen(_, _, error) | ServeError::System(error) => Some(error),
+            ServeError::Random(error) => Some(error),
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Whatever stops the start, with its remedy.
+pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
+    // Signals are caught before the first thread is there, so that none is lost.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(ServeError::System)?;
+    crate::log::start(&config.log)?;
+    let keyring = Keyring::load(&config.keys.private_key)?;
+    let listed = backend::listed_platforms(config.sync.platforms_file.as_ref())?;
+    let gateway = Arc::new(Database::new(&config.mysql)?);
+    let shared = || Ok(Arc::clone(&gateway));
+    let backend =
+        config.mysql_be.as_ref().map_or_else(shared, |be| Database::new(be).map(Arc::new))?;
+    let backend = Backend::new(backend, config.keys.hashing_salt_file.clone(), listed);
+
+    let api_listeners = listen("http", &config.http.listen)?;
+    let socket_listeners = listen("websocket", &config.websocket.listen)?;
+    let api_at = endpoint(config.http.public_url.as_ref(), &api_listeners);
+    let socket_at = endpoint(config.websocket.public_url.as_ref(), &socket_listeners);
+    warn_of_plain_http(&config.http, &api_at);
+
+    let hub = Arc::new(Hub::new(rules(config), admission(config)).map_err(ServeError::Random)?);
+    let deadlines =
+        Deadlines { idle: config.limits.idle_timeout, request: config.limits.request_timeout };
+    let mut listed = config.http.allowed_origins.clone();
+    listed.extend(config.http.public_url.as_ref().map(Endpoint::origin));
+    let origins = Origins { listed, localhost: config.sync.accept_unissued_sessions };
+    let leaving = Arc::new(AtomicBool::new(false));
+    let api = Arc::new(Api {
+        hub: Arc::clone(&hub),
+        handshakes: Handshakes { hub: Arc::clone(&hub), keyring, backend, gateway },
+        socket: socket_at.clone(),
+        origins: origins.clone(),
+        deadlines,
+        leaving: Arc::clone(&leaving),
+        busy: AtomicUsize::new(0),
+    });
+    let sockets = Sockets { hub: Arc::clone(&hub), api: api_at.clone(), origins, deadlines };
+
+    let timer = Arc::clone(&hub);
+    spawn("timer", move || timer.keep_time())?;
+    let serve = Arc::clone(&api);
+    let serve = Box::new(move |stream, peer| serve.serve(stream, peer));
+    let mut listeners = accept(config, "api", API_STACK, serve, api_listeners, &leaving)?;
+    let serve = Box::new(move |stream, peer| sockets.serve(stream, peer));
+    listeners.extend(accept(config, "socket", SOCKET_STACK, serve, socket_listeners, &leaving)?);
+    log::info!("ready api={} sockets={}", api_at.url("http", ""), socket_at.url("ws", ""));
+    let greeter = Arc::clone(&api);
+    spawn("greeter", move || greet(&greeter.handshakes))?;
+
+    if let Some(signal) = signals.forever().next() {
+        log::info!("leaving signal={signal} sockets={}", hub.sockets());
+    }
+    leaving.store(true, Ordering::Relaxed);
+    for listener in &listeners {
+        // This wakes its accept loop, which sees that the server is leaving.
+        let _ = rustix::net::shutdown(listener, Shutdown::Both);
+    }
+    drain(&hub, &api);
+    Ok(())
+}
+
+/// Lets handshakes in flight finish and sockets close, for a while.
+fn drain(hub: &Hub, api: &Api) {
+    hub.leave();
+    let deadline = Instant::now() + DRAIN;
+    while Instant::now() < deadline {
+        if hub.sockets() == 0 && api.busy.load(Ordering::Relaxed) == 0 {
+            return log::info!("left");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    log::warn!("left with sockets={} requests={}", hub.sockets(), api.busy.load(Ordering::Relaxed));
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        sleep: config.sync.session_sleep_timeout,
+        changes: config.sync.session_change_limit,
+        paused: config.sync.session_paused_timeout,
+        linger: LINGER,
+        attempts: 5,
+        detached: config.limits.max_connections,
+    }
+}
+
+fn admission(config: &Config) -> Admission {
+    Admission {
+        unissued: config.sync.accept_unissued_sessions,
+        per_user_and_address: config.limits.max_sockets_per_user_and_address,
+    }
+}
+
+fn listen(section: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+    let open = |address: &SocketAddr| {
+        net::listen(*address).map_err(|error| ServeError::Listen(section, *address, error))
+    };
+    addresses.iter().map(open).collect()
+}
+
+type Serve = Box<dyn Fn(net::Stream, SocketAddr) + Send + Sync>;
+
+/// Starts an accept loop for each listener of one kind; they share one gate.
+fn accept(
+    config: &Config,
+    name: &'static str,
+    stack: usize,
+    serve: Serve,
+    listeners: Vec<TcpListener>,
+    leaving: &Arc<AtomicBool>,
+) -> Result<Vec<Arc<TcpListener>>, ServeError> {
+    let limits = &config.limits;
+    let gate = Gate::new(limits.max_connections, limits.max_connections_per_address);
+    let refuse = |refusal: &_| Reply::refusal(refusal).bytes(false, false);
+    let acceptor = Arc::new(Acceptor { name, gate, stack, serve, refuse });
+    let mut kept = Vec::new();
+    for listener in listeners {
+        if let Ok(address) = listener.local_addr() {
+            log::info!("listening {name}={address}");
+        }
+        let listener = Arc::new(listener);
+        kept.push(Arc::clone(&listener));
+        let (acceptor, leaving) = (Arc::clone(&acceptor), Arc::clone(leaving));
+        spawn("accept", move || acceptor.run(&listener, &leaving))?;
+    }
+    Ok(kept)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ServeError> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map(drop).map_err(ServeError::System)
+}
+
+/// Where phones and dashboards find a listener: as set, else at its own first address.
+fn endpoint(public_url: Option<&Endpoint>, listeners: &[TcpListener]) -> Endpoint {
+    if let Some(public_url) = public_url {
+        return public_url.clone();
+    }
+    let local = listeners.first().and_then(|listener| listener.local_addr().ok());
+    let local = local.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let host = match local.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => {
+            own_address((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
+        }
+        IpAddr::V6(v6) if v6.is_unspecified() => {
+            let far = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+            own_address((Ipv6Addr::UNSPECIFIED, 0).into(), (far, 9).into())
+        }
+        ip => ip,
+    };
+    let host = match host {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    Endpoint { secure: false, host, port: local.port() }
+}
+
+/// This machine's address on its network: the one from which it would reach the documentation
+/// network (RFC 5737, RFC 3849). To connect a datagram socket sends nothing.
+fn own_address(any: SocketAddr, far: SocketAddr) -> IpAddr {
+    let probe = || {
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(far)?;
+        socket.local_addr()
+    };
+    let loopback: IpAddr = match any {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    probe().map_or(loopback, |address| address.ip())
+}
+
+fn warn_of_plain_http(settings: &config::Http, at: &Endpoint) {
+    let public = settings.listen.iter().any(|address| !address.ip().is_loopback());
+    if public && !at.secure {
+        log::warn!(
+            "plain HTTP on a public address: whoever carries it can read and change it; put a TLS \
+             proxy in front and set [http] public_url to its https URL"
+        );
+    }
+}
+
+/// Looks at both databases once, so that the administrator reads in the log what phones would
+/// meet; the server serves meanwhile, and without them.
+fn greet(handshakes: &Handshakes) {
+    match gateway::greet(&handshakes.gateway) {
+        Ok(()) => log::info!("gateway database ready"),
+        Err(error) => log::error!(
+            "gateway database not ready cause=\"{}\" remedy=\"check [mysql]; `swob-gateway migrate` makes the table\"",
+            cause(&error)
+        ),
+    }
+    match handshakes.backend.greet() {
+        Ok(layout) => log::info!("BE database ready layout=\"{layout}\""),
+        Err(error) => log::error!(
+            "BE database not ready cause=\"{}\" remedy=\"check [mysql_be] and its grants\"",
+            cause(&error)
+        ),
+    }
+}

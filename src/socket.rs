@@ -1,0 +1,288 @@
+//! One sync socket: the upgrade, then one thread that waits for the peer while others send.
+//!
+//! The owner sleeps in `poll(2)` without a lock; whoever has a notice for the socket locks it and
+//! sends by itself, without waiting (`design.md` has the measurements of the alternatives). What
+//! the notices mean is [`crate::session`]'s.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
+
+use crate::crypto::decode_base64;
+use crate::http::{Connection, Deadlines, End, Reply, Request};
+use crate::hub::{Hub, Notice, Outlet};
+use crate::limit::Peer;
+use crate::log::short;
+use crate::net::Stream;
+use crate::refusal::Refusal;
+use crate::route::{self, Origin, Origins};
+use crate::session::{Reason, UserId};
+use crate::wire::{self, Endpoint};
+
+/// Proxies cut connections that are quiet for a minute.
+const PING: Duration = Duration::from_secs(25);
+/// How many pings may go unanswered.
+const MISSES: u32 = 2;
+/// How many messages a dashboard, which has nothing to say, may send.
+const MESSAGES: u32 = 16;
+/// How many messages are read before others get the socket's lock.
+const TURN: usize = 16;
+/// The largest message taken, in bytes.
+const MAX_MESSAGE: usize = 4096;
+
+/// Everything that a socket needs.
+pub struct Sockets {
+    /// The session table.
+    pub hub: Arc<Hub>,
+    /// Where the API is, for the QR codes.
+    pub api: Endpoint,
+    /// Whose pages may open a socket.
+    pub origins: Origins,
+    /// How long the upgrade may take.
+    pub deadlines: Deadlines,
+}
+
+impl Sockets {
+    /// Serves one connection to its end.
+    pub fn serve(&self, stream: Stream, address: SocketAddr) {
+        let mut connection = Connection::new(stream, self.deadlines);
+        let refusal = match connection.read() {
+            Ok(request) => match self.admit(&request) {
+                Ok((user, ticket, key)) => {
+                    let upgrade = Upgrade { user, ticket, accept: derive_accept_key(key) };
+                    return self.open(connection, &upgrade, Peer::of(address.ip()));
+                }
+                Err(refusal) => refusal,
+            },
+            Err(End::Refused(refusal)) => refusal,
+            Err(End::Silent) => return,
+        };
+        refuse(connection, &refusal);
+    }
+
+    /// Whether a request is a WebSocket upgrade (RFC 6455 §4.2.1) that this server takes.
+    fn admit<'a>(&self, request: &'a Request) -> Result<(UserId, &'a str, &'a [u8]), Refusal> {
+        let (user, ticket) = route::socket(&request.method, &request.target)?;
+        let upgrade = request.has_token("upgrade", "websocket")
+            && request.has_token("connection", "upgrade")
+            && request.header("sec-websocket-version") == Some("13");
+        if !upgrade {
+            return Err(Refusal::Upgrade);
+        }
+        let key = request
+            .header("sec-websocket-key")
+            .filter(|key| decode_base64(key).is_ok_and(|nonce| nonce.len() == 16));
+        let key = key.ok_or(Refusal::Malformed("Sec-WebSocket-Key is not base64 of 16 bytes"))?;
+        if !request.body.is_empty() {
+            return Err(Refusal::Malformed("an upgrade has no body"));
+        }
+        if self.origins.judge(request.header("origin")) == Origin::Foreign {
+            return Err(Refusal::Origin);
+        }
+        Ok((user, ticket, key.as_bytes()))
+    }
+
+    fn open(&self, connection: Connection, upgrade: &Upgrade<'_>, peer: Peer) {
+        let socket = Arc::new(Socket {
+            tcp: Arc::clone(connection.tcp()),
+            user: upgrade.user.clone(),
+            api: self.api.clone(),
+            outbox: Mutex::new(VecDeque::new()),
+            line: Mutex::new(None),
+        });
+        let outlet = Arc::clone(&socket);
+        let seat = match self.hub.connect(&upgrade.user, upgrade.ticket, peer, outlet) {
+            Ok(seat) => seat,
+            Err(refusal) => return refuse(connection, &refusal),
+        };
+        let user = short(upgrade.user.as_str());
+        log::info!("socket opened user={user}");
+        let ended = socket.upgrade(connection, &upgrade.accept).and_then(|()| socket.attend());
+        drop(seat);
+        match ended {
+            Ok(()) => log::info!("socket closed user={user}"),
+            Err(error) => log::info!("socket lost user={user} cause={error}"),
+        }
+    }
+}
+
+struct Upgrade<'a> {
+    user: UserId,
+    ticket: &'a str,
+    accept: String,
+}
+
+fn refuse(mut connection: Connection, refusal: &Refusal) {
+    log::info!("socket refused status={}", refusal.status());
+    let _ = connection.write(&Reply::refusal(refusal), false, false);
+    connection.finish();
+}
+
+struct Socket {
+    tcp: Arc<TcpStream>,
+    user: UserId,
+    api: Endpoint,
+    /// What the session table has for this socket, in its order.
+    outbox: Mutex<VecDeque<Notice>>,
+    /// `None` until the upgrade is answered: no frame may overtake it.
+    line: Mutex<Option<WebSocket<Stream>>>,
+}
+
+impl Outlet for Socket {
+    fn push(&self, notice: Notice) {
+        self.outbox().push_back(notice);
+    }
+
+    fn flush(&self) {
+        let mut line = self.line();
+        let Some(line) = line.as_mut() else { return };
+        // The next notice is taken out under the line's lock, so that two threads cannot swap
+        // the order of theirs.
+        while let Some(notice) = self.next() {
+            if self.send(line, notice).is_err() {
+                // The peer does not read, or is gone: its owner cleans up when poll tells.
+                let _ = self.tcp.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn send(&self, line: &mut WebSocket<Stream>, notice: Notice) -> Result<(), Error> {
+        let text = match notice {
+            Notice::Show(session) => wire::show_frame(&self.api, &self.user, session),
+            Notice::Pause => wire::PAUSE.to_owned(),
+            Notice::Ack => wire::ACK.to_owned(),
+            Notice::Close(Reason::Complete | Reason::Expired) => {
+                return close(line, CloseCode::Normal);
+            }
+            Notice::Close(Reason::Leaving) => return close(line, CloseCode::Away),
+            Notice::Cut => return Err(Error::ConnectionClosed),
+        };
+        line.send(Message::text(text))
+    }
+
+    /// Answers the upgrade and lets the notices go.
+    fn upgrade(&self, mut connection: Connection, accept: &str) -> Result<(), Error> {
+        connection.switch(accept)?;
+        let (mut stream, ahead) = connection.into_parts();
+        stream.never_wait()?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(1024)
+            .write_buffer_size(0)
+            .max_write_buffer_size(16 * 1024)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        let line = WebSocket::from_partially_read(stream, ahead, Role::Server, Some(config));
+        *self.line() = Some(line);
+        self.flush();
+        Ok(())
+    }
+
+    /// Waits for the peer until the connection ends; a closing handshake that completes is no
+    /// error.
+    fn attend(&self) -> Result<(), Error> {
+        let (mut heard, mut misses) = (0, 0);
+        let mut ping = Instant::now() + PING;
+        // What came ahead of the upgrade is in the buffer, where poll does not see it.
+        let mut ready = true;
+        loop {
+            if ready {
+                match self.listen(&mut heard, &mut misses) {
+                    // More may wait in the buffer: on after the others had their chance to send.
+                    Ok(()) => {
+                        thread::yield_now();
+                        continue;
+                    }
+                    Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(Error::ConnectionClosed) => return Ok(()),
+                    Err(error) => return Err(self.reject(error)),
+                }
+            }
+            ready = wait(&self.tcp, ping)?;
+            if !ready {
+                if misses == MISSES {
+                    return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+                }
+                misses += 1;
+                ping += PING;
+                self.with_line(|line| line.send(Message::Ping(Vec::new().into())))?;
+            }
+        }
+    }
+
+    fn listen(&self, heard: &mut u32, misses: &mut u32) -> Result<(), Error> {
+        self.with_line(|line| {
+            for _ in 0..TURN {
+                match line.read()? {
+                    Message::Pong(_) => *misses = 0,
+                    Message::Text(_) | Message::Binary(_) => *heard += 1,
+                    Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
+                }
+                if *heard > MESSAGES {
+                    close(line, CloseCode::Policy)?;
+                    return Err(Error::ConnectionClosed);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Tells a peer that broke the protocol so, where it can still be told (RFC 6455 §7.1.7).
+    fn reject(&self, error: Error) -> Error {
+        let code = match &error {
+            Error::Capacity(_) => CloseCode::Size,
+            Error::Protocol(_) => CloseCode::Protocol,
+            Error::Utf8(_) => CloseCode::Invalid,
+            _ => return error,
+        };
+        let _ = self.with_line(|line| close(line, code));
+        error
+    }
+
+    fn with_line<T>(
+        &self,
+        work: impl FnOnce(&mut WebSocket<Stream>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.line().as_mut().map_or(Err(Error::AlreadyClosed), work)
+    }
+
+    fn next(&self) -> Option<Notice> {
+        self.outbox().pop_front()
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, VecDeque<Notice>> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Option<WebSocket<Stream>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn close(line: &mut WebSocket<Stream>, code: CloseCode) -> Result<(), Error> {
+    line.close(Some(CloseFrame { code, reason: "".into() }))?;
+    line.flush()
+}
+
+/// Sleeps until the peer has sent something, or the deadline: then false.
+fn wait(tcp: &TcpStream, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(tcp, PollFlags::IN)], Some(&left)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

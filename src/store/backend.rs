@@ -1,0 +1,316 @@
+//! The BE's tables, which this server only reads (contract §6).
+//!
+//! A BE comes in two layouts: with a `platforms` table, or later without, when
+//! `wallets.platformId` holds a platform's name and the list of platforms is an ini file's. Salt
+//! and key come from `credentials` or from two files.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use std::{error, fmt, fs, io};
+
+use ini::{Ini, ParseOption};
+use mysql::prelude::Queryable as _;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{Database, StoreError, text};
+use crate::session::UserId;
+use crate::wire::Platform;
+
+/// The platforms of a BE without a table of them, as shipped.
+const PLATFORMS: &str = include_str!("platforms.ini");
+
+/// How long a missing `credentials` row is taken for missing.
+const SALT_PAUSE: Duration = Duration::from_secs(10);
+
+/// The BE's database and files.
+pub struct Backend {
+    database: std::sync::Arc<Database>,
+    salt_file: Option<PathBuf>,
+    salt: OnceLock<Zeroizing<String>>,
+    salt_missed: Mutex<Option<Instant>>,
+    has_platforms: OnceLock<bool>,
+    listed: Vec<Platform>,
+}
+
+/// What the BE knows of a user id, to be judged against a password.
+pub struct Candidate {
+    /// `users.password`: HMAC-SHA512 in lower-case hexadecimal. `None` for an unknown user.
+    pub password: Option<Zeroizing<String>>,
+    /// The phone numbers' hashes of the user's verified rows, two at most: only one is right.
+    pub msisdn_hashes: Vec<Option<String>>,
+}
+
+impl Backend {
+    /// The BE behind `database`, with the salt in `salt_file` where there is one. `listed` is for
+    /// a BE without a table of platforms.
+    pub fn new(
+        database: std::sync::Arc<Database>,
+        salt_file: Option<PathBuf>,
+        listed: Vec<Platform>,
+    ) -> Self {
+        Backend {
+            database,
+            salt_file,
+            salt: OnceLock::new(),
+            salt_missed: Mutex::new(None),
+            has_platforms: OnceLock::new(),
+            listed,
+        }
+    }
+
+    /// The key of the BE's hashes: read once, and again while it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Content`] where it is missing.
+    pub fn salt(&self) -> Result<&str, StoreError> {
+        if let Some(salt) = self.salt.get() {
+            return Ok(salt);
+        }
+        let mut missed = self.salt_missed.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = missed.is_some_and(|at| at.elapsed() < SALT_PAUSE);
+        let salt = if fresh { None } else { self.read_salt()? };
+        match salt {
+            Some(salt) => Ok(self.salt.get_or_init(|| salt)),
+            None => {
+                if !fresh {
+                    *missed = Some(Instant::now());
+                }
+                Err(StoreError::Content(
+                    "the hashing salt is missing: neither credentials row 1 nor [keys] hashing_salt_file has it",
+                ))
+            }
+        }
+    }
+
+    fn read_salt(&self) -> Result<Option<Zeroizing<String>>, StoreError> {
+        let found = match &self.salt_file {
+            Some(file) => fs::read_to_string(file)
+                .ok()
+                .and_then(|text| text.lines().next().map(str::to_owned)),
+            None => self.database.run(|connection| {
+                let row: Option<mysql::Row> =
+                    connection.query_first("SELECT hashing_salt FROM credentials WHERE id = 1")?;
+                Ok(row.and_then(|mut row| text(&mut row, 0)))
+            })?,
+        };
+        Ok(found.filter(|salt| !salt.is_empty()).map(Zeroizing::new))
+    }
+
+    /// What there is to judge a password by; the same two statements for known and unknown users.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn candidate(&self, user: &UserId) -> Result<Candidate, StoreError> {
+        self.database.run(|connection| {
+            let row: Option<mysql::Row> = connection
+                .exec_first("SELECT id, password FROM users WHERE id = ?", (user.as_str(),))?;
+            let phones: Vec<mysql::Row> = connection.exec(
+                "SELECT full_phone_number FROM usersInfos \
+                 WHERE userId = ? AND status = 'verified' LIMIT 2",
+                (user.as_str(),),
+            )?;
+            // MySQL compares without case; a user's id is theirs byte for byte (contract §1).
+            let row = row.and_then(|mut row| Some((text(&mut row, 0)?, text(&mut row, 1)?)));
+            let password = row.filter(|(id, _)| id == user.as_str()).map(|(_, password)| password);
+            Ok(Candidate {
+                password: password.map(Zeroizing::new),
+                msisdn_hashes: phones.into_iter().map(|mut row| text(&mut row, 0)).collect(),
+            })
+        })
+    }
+
+    /// The platforms that the user has saved, and all others.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn platforms(&self, user: &UserId) -> Result<(Vec<Platform>, Vec<Platform>), StoreError> {
+        self.database.run(|connection| {
+            if self.has_platforms(connection)? {
+                let rows: Vec<mysql::Row> = connection.exec(
+                    "SELECT EXISTS (SELECT 1 FROM wallets \
+                                    WHERE wallets.platformId = platforms.id AND userId = ?), \
+                     name, description, logo, protocols, `type`, letter \
+                     FROM platforms ORDER BY id",
+                    (user.as_str(),),
+                )?;
+                let (saved, unsaved): (Vec<_>, Vec<_>) = rows
+                    .into_iter()
+                    .filter_map(|mut row| Some((text(&mut row, 0)? == "1", platform(&mut row)?)))
+                    .partition(|(saved, _)| *saved);
+                let platforms =
+                    |list: Vec<(bool, Platform)>| list.into_iter().map(|(_, p)| p).collect();
+                return Ok((platforms(saved), platforms(unsaved)));
+            }
+            let rows: Vec<mysql::Row> = connection.exec(
+                "SELECT DISTINCT platformId FROM wallets WHERE userId = ?",
+                (user.as_str(),),
+            )?;
+            let names: Vec<String> =
+                rows.into_iter().filter_map(|mut row| text(&mut row, 0)).collect();
+            let saved = |platform: &Platform| {
+                names.iter().any(|name| name.eq_ignore_ascii_case(&platform.name))
+            };
+            Ok(self.listed.iter().cloned().partition(saved))
+        })
+    }
+
+    fn has_platforms(&self, connection: &mut mysql::PooledConn) -> Result<bool, StoreError> {
+        const NO_SUCH_TABLE: u16 = 1146;
+        if let Some(known) = self.has_platforms.get() {
+            return Ok(*known);
+        }
+        let found = match connection.query_drop("SELECT 1 FROM platforms LIMIT 0") {
+            Ok(()) => true,
+            Err(mysql::Error::MySqlError(error)) if error.code == NO_SUCH_TABLE => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(*self.has_platforms.get_or_init(|| found))
+    }
+
+    /// Looks at what is there once, for the log: the salt and the layout.
+    ///
+    /// # Errors
+    /// [`StoreError`], upon which the server starts nonetheless.
+    pub fn greet(&self) -> Result<&'static str, StoreError> {
+        self.salt()?;
+        let has_platforms = self.database.run(|connection| self.has_platforms(connection))?;
+        Ok(if has_platforms { "platforms table" } else { "platforms file" })
+    }
+}
+
+fn platform(row: &mut mysql::Row) -> Option<Platform> {
+    let protocols = text(row, 4).unwrap_or_default();
+    let protocols: Vec<String> = serde_json::from_str(&protocols).unwrap_or_default();
+    Some(Platform {
+        name: text(row, 1)?.to_lowercase(),
+        description: description(text(row, 2)),
+        logo: text(row, 3),
+        protocol: protocols.into_iter().next().unwrap_or_default(),
+        kind: text(row, 5),
+        letter: text(row, 6),
+    })
+}
+
+/// The JSON object that the text is, or the text.
+fn description(text: Option<String>) -> Value {
+    match text {
+        None => Value::Null,
+        Some(text) => match serde_json::from_str(&text) {
+            Ok(object @ Value::Object(_)) => object,
+            _ => Value::String(text),
+        },
+    }
+}
+
+/// Why there is no list of platforms.
+#[derive(Debug)]
+pub enum PlatformsError {
+    /// The file cannot be read.
+    File(PathBuf, io::Error),
+    /// The file is not one of sections with keys.
+    Form(PathBuf, ini::ParseError),
+    /// A section lacks its `protocols`, or a key stands in none.
+    Section(PathBuf, String),
+}
+
+impl fmt::Display for PlatformsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlatformsError::File(path, _) => {
+                write!(f, "the list of platforms at {} cannot be read", path.display())
+            }
+            PlatformsError::Form(path, _) => {
+                write!(f, "the list of platforms at {} is not an ini file", path.display())
+            }
+            PlatformsError::Section(path, name) => write!(
+                f,
+                "{}: [{name}] lacks protocols; write for example protocols = oauth2",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl error::Error for PlatformsError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            PlatformsError::File(_, error) => Some(error),
+            PlatformsError::Form(_, error) => Some(error),
+            PlatformsError::Section(..) => None,
+        }
+    }
+}
+
+/// The platforms listed in a file, or those that the server knows.
+///
+/// # Errors
+/// [`PlatformsError`], with the file's name.
+pub fn listed_platforms(file: Option<&PathBuf>) -> Result<Vec<Platform>, PlatformsError> {
+    let path = file.cloned().unwrap_or_default();
+    let content = match file {
+        Some(file) => {
+            fs::read_to_string(file).map_err(|error| PlatformsError::File(path.clone(), error))?
+        }
+        None => PLATFORMS.to_owned(),
+    };
+    let plain =
+        ParseOption { enabled_escape: false, enabled_quote: false, ..ParseOption::default() };
+    let list = Ini::load_from_str_opt(&content, plain)
+        .map_err(|error| PlatformsError::Form(path.clone(), error))?;
+    let mut platforms = Vec::new();
+    for (name, keys) in list.iter() {
+        let missing = || PlatformsError::Section(path.clone(), name.unwrap_or_default().to_owned());
+        match (name, keys.get("protocols")) {
+            (None, _) if keys.is_empty() => {}
+            (Some(name), Some(protocols)) => platforms.push(Platform {
+                name: name.to_lowercase(),
+                description: description(keys.get("description").map(str::to_owned)),
+                logo: keys.get("logo").map(str::to_owned),
+                protocol: protocols.split(',').next().unwrap_or_default().trim().to_owned(),
+                kind: keys.get("type").map(str::to_owned),
+                letter: keys.get("letter").map(str::to_owned),
+            }),
+            (..) => return Err(missing()),
+        }
+    }
+    Ok(platforms)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_platforms_as_shipped_are_the_four_of_the_contract() {
+        let platforms = listed_platforms(None).unwrap();
+        let seen: Vec<_> = platforms
+            .iter()
+            .map(|p| (p.name.as_str(), p.letter.as_deref(), p.kind.as_deref(), p.protocol.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("gmail", Some("g"), Some("email"), "oauth2"),
+                ("twitter", Some("t"), Some("text"), "oauth2"),
+                ("telegram", Some("T"), Some("messaging"), "twofactor"),
+                ("slack", Some("s"), Some("text"), "oauth2"),
+            ]
+        );
+        assert!(platforms.iter().all(|p| p.description.is_object()));
+    }
+
+    #[test]
+    fn a_description_is_the_object_in_the_column_or_its_text() {
+        let check = |text: Option<&str>, expected| {
+            assert_eq!(description(text.map(str::to_owned)), expected);
+        };
+        check(Some(r#"{"en":"mail"}"#), json!({ "en": "mail" }));
+        check(Some("plain"), json!("plain"));
+        check(Some("5"), json!("5"));
+        check(None, json!(null));
+    }
+}
