@@ -1,0 +1,30 @@
+//! The harness: a schema, a server, a dashboard, a phone, each of which ends with its test.
+
+pub mod dashboard;
+pub mod http;
+pub mod phone;
+pub mod schema;
+pub mod server;
+
+pub use dashboard::Dashboard;
+pub use http::{Answer, get, post, request};
+pub use phone::Phone;
+pub use schema::Schema;
+pub use server::Server;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The user of sql/dev.sql.
+pub const USER: &str = "dead3662-5f78-11ed-b8e7-6d06c3aaf3c6";
+/// Their password.
+pub const PASSWORD: &str = "dummy_password";
+
+/// Waits until a condition holds; a test that waits in vain fails by name.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

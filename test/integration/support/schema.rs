@@ -1,0 +1,126 @@
+//! A database of its own for one test, on the MariaDB that `make test` starts.
+
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mysql::prelude::Queryable as _;
+use mysql::{Conn, OptsBuilder};
+
+const SCRIPTS: [&str; 3] = [
+    include_str!("../../../sql/gateway.sql"),
+    include_str!("../../../sql/backend.sql"),
+    include_str!("../../../sql/dev.sql"),
+];
+
+pub struct Schema {
+    pub name: String,
+    pub host: String,
+    pub port: String,
+    pub username: String,
+    pub password: String,
+}
+
+/// A row of `gateway_server_users`.
+#[derive(Debug, PartialEq)]
+pub struct Row {
+    pub msisdn_hash: String,
+    pub shared_key: String,
+    pub public_key: String,
+    pub mgf1: String,
+    pub oaep: String,
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment where MariaDB is")]
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: these tests need the MariaDB that `make test` starts")
+    })
+}
+
+impl Schema {
+    /// With the tables of both and the development data.
+    pub fn new() -> Self {
+        let schema = Schema::empty();
+        let mut connection = schema.connect();
+        connection.query_drop(format!("CREATE DATABASE {}", schema.name)).unwrap();
+        connection.query_drop(format!("USE {}", schema.name)).unwrap();
+        for statement in SCRIPTS.iter().flat_map(|script| script.split(';')) {
+            // A piece of comments alone is no statement.
+            let told = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with("--");
+            if statement.lines().any(told) {
+                connection.query_drop(statement).unwrap_or_else(|e| panic!("{e}: {statement}"));
+            }
+        }
+        schema
+    }
+
+    /// A name that is no database yet.
+    pub fn empty() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        Schema {
+            name: format!("test_{}_{n}", process::id()),
+            host: setting("TEST_MYSQL_HOST"),
+            port: setting("TEST_MYSQL_PORT"),
+            username: setting("TEST_MYSQL_USERNAME"),
+            password: setting("TEST_MYSQL_PASSWORD"),
+        }
+    }
+
+    pub fn execute(&self, sql: &str) {
+        let mut connection = self.connect();
+        connection.query_drop(format!("USE {}", self.name)).unwrap();
+        connection.query_drop(sql).unwrap();
+    }
+
+    /// As [`Self::execute`], without this database as the default.
+    pub fn execute_anywhere(&self, sql: &str) {
+        self.connect().query_drop(sql).unwrap();
+    }
+
+    pub fn rows(&self) -> Vec<Row> {
+        let columns = "msisdn_hash, shared_key, public_key, mgf1ParameterSpec, hashingAlgorithm";
+        let query = format!("SELECT {columns} FROM {}.gateway_server_users", self.name);
+        self.connect()
+            .query_map(query, |(msisdn_hash, shared_key, public_key, mgf1, oaep)| Row {
+                msisdn_hash,
+                shared_key,
+                public_key,
+                mgf1,
+                oaep,
+            })
+            .unwrap()
+    }
+
+    pub fn msisdn_hash(&self) -> String {
+        let query = format!("SELECT full_phone_number FROM {}.usersInfos LIMIT 1", self.name);
+        self.connect().query_first(query).unwrap().unwrap()
+    }
+
+    /// The variables that lead a server here.
+    pub fn variables(&self) -> [(&'static str, &str); 5] {
+        [
+            ("GATEWAY_MYSQL_HOST", &self.host),
+            ("GATEWAY_MYSQL_PORT", &self.port),
+            ("GATEWAY_MYSQL_USERNAME", &self.username),
+            ("GATEWAY_MYSQL_PASSWORD", &self.password),
+            ("GATEWAY_MYSQL_DATABASE", &self.name),
+        ]
+    }
+
+    fn connect(&self) -> Conn {
+        let options = OptsBuilder::new()
+            .ip_or_hostname(Some(&self.host))
+            .tcp_port(self.port.parse().unwrap())
+            .user(Some(&self.username))
+            .pass(Some(&self.password))
+            .prefer_socket(false);
+        Conn::new(options).unwrap_or_else(|error| panic!("the test database is away: {error}"))
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        let _ = self.connect().query_drop(format!("DROP DATABASE IF EXISTS {}", self.name));
+    }
+}

@@ -1,0 +1,135 @@
+//! The real binary, on free ports, in a folder of its own; it ends with its test.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread;
+
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+
+use super::{Schema, get, until};
+
+/// One key for all servers of a run: to make one takes a while.
+pub static KEY: LazyLock<PKey<Private>> =
+    LazyLock::new(|| PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap());
+
+pub struct Server {
+    child: Child,
+    /// Held for its key file.
+    _folder: Folder,
+    /// `address:port` of the API.
+    pub api: String,
+    /// `address:port` of the sockets.
+    pub sockets: String,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// A folder that goes with its test.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("swob-gateway-{}-{n}", process::id()));
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The binary with nothing of this process's environment that it would take for a setting.
+pub fn command(folder: &Folder) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swob-gateway"));
+    command.current_dir(&folder.0).env_clear().stdin(Stdio::null());
+    command
+}
+
+impl Server {
+    /// Serves `schema`, with these settings beside.
+    pub fn start(schema: &Schema, settings: &[(&str, &str)]) -> Self {
+        let folder = Folder::new();
+        fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let mut command = command(&folder);
+        command
+            .env("GATEWAY_HTTP_LISTEN", "127.0.0.1:0")
+            .env("GATEWAY_WEBSOCKET_LISTEN", "127.0.0.1:0")
+            .env("GATEWAY_LOG_LEVEL", "debug")
+            .envs(schema.variables())
+            .envs(settings.iter().copied())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, errors) = (Arc::clone(&log), BufReader::new(child.stderr.take().unwrap()));
+        let collect = move || {
+            for line in errors.lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        };
+        thread::Builder::new().spawn(collect).unwrap();
+        let mut server =
+            Server { child, _folder: folder, api: String::new(), sockets: String::new(), log };
+        until("the server is ready", || {
+            assert!(server.child.try_wait().unwrap().is_none(), "{}", server.log());
+            server.log().contains("BE database") && server.log().contains("ready api=")
+        });
+        let log = server.log();
+        let address = |name: &str| {
+            let rest = log.split(name).nth(1).expect("the server says where it listens");
+            rest.split_whitespace().next().unwrap().to_owned()
+        };
+        server.api = address("listening api=");
+        server.sockets = address("listening socket=");
+        server
+    }
+
+    /// What the server has said so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// The URL of a new session of a user.
+    pub fn session(&self, user: &str) -> String {
+        let answer = get(&self.api, &format!("/v2/sync/users/{user}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text()
+    }
+
+    /// Whether the server still serves.
+    pub fn serves(&self) -> bool {
+        get(&self.api, "/").status == 200
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the server ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the server said:\n{}", self.log());
+        }
+    }
+}
