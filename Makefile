@@ -1,0 +1,65 @@
+# `make help` lists what there is to make.
+
+PREFIX  = /usr/local
+TARGET  = $(or $(CARGO_TARGET_DIR),target)
+PROGRAM = $(TARGET)/release/swob-gateway
+MARIADB = test/support/mariadb.sh run $(TARGET)/mariadb-$@ --
+
+bin    = $(DESTDIR)$(PREFIX)/bin
+etc    = $(DESTDIR)$(PREFIX)/etc/swob-gateway
+share  = $(DESTDIR)$(PREFIX)/share/swob-gateway
+
+.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake check setup websocat clean help
+
+all:            ## build the server (the default)
+	cargo build --release --locked
+
+# It builds nothing, since the root who installs often has no Rust.
+install:        ## install what `make` built, under $(DESTDIR)$(PREFIX)
+	@test -x $(PROGRAM) || { echo "$(PROGRAM) is not built; run make first" >&2; exit 1; }
+	install -D -m 755 $(PROGRAM) $(bin)/swob-gateway
+	test -e $(etc)/gateway.ini || install -D -m 640 gateway.ini $(etc)/gateway.ini
+	install -d $(share)
+	install -m 644 sql/gateway.sql sql/grants.sql $(share)
+
+uninstall:      ## remove it again, but for gateway.ini
+	rm -f $(bin)/swob-gateway $(share)/gateway.sql $(share)/grants.sql
+	rmdir $(share) 2>/dev/null || true
+
+dev:            ## serve on a private database with development data, until Ctrl-C
+	@test/support/dev.sh
+
+test: setup websocat  ## all tests, on a throw-away database
+	$(MARIADB) cargo test --locked
+	DEV_PROFILE=dev test/support/dev.sh run test/handshake.sh
+
+# A name that no test has would pass, so each is looked up first.
+test-users: ## the users model
+test-websocket: ## the sync socket
+test-rsa: ## encryption and decryption
+test-users test-websocket test-rsa: test-%: setup
+	cargo test --locked --test integration $*:: -- --list | grep ': test$$'
+	$(MARIADB) cargo test --locked --test integration $*::
+
+test-handshake: setup websocat ## the entire handshake, with curl, openssl and websocat
+	DEV_PROFILE=dev test/support/dev.sh run test/handshake.sh
+
+check: setup    ## what CI runs: format, lints, documentation, all tests
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	$(MAKE) test
+
+setup:          ## install the Debian packages that are missing
+	@test/support/setup.sh
+
+websocat: $(TARGET)/tools/bin/websocat  ## build websocat, once
+
+$(TARGET)/tools/bin/websocat: | setup
+	cargo install websocat --version 1.14.1 --locked --root $(TARGET)/tools
+
+clean:          ## remove all that was built; the data of `make dev` stay in .dev/
+	cargo clean
+
+help:           ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
