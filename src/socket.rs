@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,6 +99,7 @@ impl Sockets {
             api: self.api.clone(),
             outbox: Mutex::new(VecDeque::new()),
             line: Mutex::new(None),
+            closing: AtomicBool::new(false),
         });
         let outlet = Arc::clone(&socket);
         let seat = match self.hub.connect(&upgrade.user, upgrade.ticket, peer, outlet) {
@@ -135,6 +137,8 @@ struct Socket {
     outbox: Mutex<VecDeque<Notice>>,
     /// `None` until the upgrade is answered: no frame may overtake it.
     line: Mutex<Option<WebSocket<Stream>>>,
+    /// Set with the server's own close.
+    closing: AtomicBool,
 }
 
 impl Outlet for Socket {
@@ -158,6 +162,7 @@ impl Outlet for Socket {
 
 impl Socket {
     fn send(&self, line: &mut WebSocket<Stream>, notice: Notice) -> Result<(), Error> {
+        self.closing.fetch_or(matches!(notice, Notice::Close(_)), Ordering::Relaxed);
         let text = match notice {
             Notice::Show(session) => wire::show_frame(&self.api, &self.user, session),
             Notice::Pause => wire::PAUSE.to_owned(),
@@ -205,6 +210,8 @@ impl Socket {
                     }
                     Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(Error::ConnectionClosed) => return Ok(()),
+                    // Who goes without an answer to our close has seen all there was to see.
+                    Err(_) if self.closing.load(Ordering::Relaxed) => return Ok(()),
                     Err(error) => return Err(self.reject(error)),
                 }
             }

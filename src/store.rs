@@ -39,7 +39,12 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Away(_) => write!(f, "the database is away"),
+            StoreError::Away(_) => {
+                write!(
+                    f,
+                    "the database is away or refuses the account; check that it runs, and [mysql]"
+                )
+            }
             StoreError::Fault(_) => write!(f, "the database refuses a statement"),
             StoreError::Content(what) => write!(f, "{what}"),
         }

@@ -60,7 +60,7 @@ pub fn greet(database: &Database) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// As the database says, also when it is away.
-pub fn migrate(settings: &config::Database) -> Result<(), mysql::Error> {
+pub fn migrate(settings: &config::Database) -> Result<(), StoreError> {
     let nameless = OptsBuilder::from_opts(options(settings)).db_name(None::<String>);
     let mut connection = Conn::new(nameless)?;
     let name = &settings.database;

@@ -11,8 +11,6 @@ use crate::support::http::{connect, raw};
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, get, post, request, until};
 
 const QUICK: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "0.3");
-/// Long enough that no code changes during a test, however slow the machine is.
-const SLOW: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600");
 
 fn session_of(url: &str) -> &str {
     url.split('/').nth(8).unwrap()
@@ -43,7 +41,7 @@ fn a_code_is_shown_at_once_changes_in_time_and_ends_with_a_close() {
 #[test]
 fn a_frame_is_the_contracts_byte_for_byte() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let mut dashboard = Dashboard::open(&server.session(USER));
     let Message::Text(frame) = dashboard.socket.read().unwrap() else { panic!() };
     let json: serde_json::Value = serde_json::from_str(frame.as_str()).unwrap();
@@ -55,12 +53,12 @@ fn a_frame_is_the_contracts_byte_for_byte() {
 #[test]
 fn the_dashboard_sees_the_pause_the_ack_and_a_close_and_no_rotation_between() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[QUICK]);
+    let server = Server::start(&schema, &[("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "1.5")]);
+    let phone = Phone::new();
     let mut dashboard = Dashboard::open(&server.session(USER));
     let url = dashboard.url();
-    let phone = Phone::new();
     assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
-    std::thread::sleep(Duration::from_millis(700));
+    std::thread::sleep(Duration::from_secs(2));
     assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
     assert_eq!(post(&server.api, &url, &Phone::password_body(PASSWORD)).status, 200);
     dashboard.expect(&[
@@ -84,7 +82,7 @@ fn a_pause_without_an_ack_ends_with_a_close() {
 #[test]
 fn an_issued_session_opens_one_socket_of_its_user() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let url = server.session(USER);
     let foreign = url.replace(USER, "eve");
     assert_eq!(Dashboard::try_open(&foreign).err(), Some(404));
@@ -97,7 +95,7 @@ fn an_issued_session_opens_one_socket_of_its_user() {
 #[test]
 fn in_development_the_seeds_pair_opens_a_socket() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW, ("GATEWAY_SYNC_ACCEPT_UNISSUED_SESSIONS", "yes")]);
+    let server = Server::start(&schema, &[("GATEWAY_SYNC_ACCEPT_UNISSUED_SESSIONS", "yes")]);
     let unissued = format!("ws://{}/v2/sync/init/111/000", server.sockets);
     for _ in 0..2 {
         assert!(Dashboard::open(&unissued).url().contains("/v2/sync/users/111/sessions/"));
@@ -107,7 +105,7 @@ fn in_development_the_seeds_pair_opens_a_socket() {
 #[test]
 fn a_dashboard_that_leaves_takes_its_code_along_but_not_a_phone_that_has_begun() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let mut dashboard = Dashboard::open(&server.session(USER));
     let url = dashboard.url();
     drop(dashboard);
@@ -126,7 +124,7 @@ fn a_dashboard_that_leaves_takes_its_code_along_but_not_a_phone_that_has_begun()
 fn one_address_opens_so_many_sockets_for_a_user_and_no_more() {
     let schema = Schema::new();
     let server =
-        Server::start(&schema, &[SLOW, ("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "2")]);
+        Server::start(&schema, &[("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "2")]);
     let first = Dashboard::open(&server.session(USER));
     let _second = Dashboard::open(&server.session(USER));
     let waiting = server.session(USER);
@@ -139,7 +137,7 @@ fn one_address_opens_so_many_sockets_for_a_user_and_no_more() {
 #[test]
 fn what_is_no_upgrade_is_told_so() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let upgrade = |path: &str, headers: &[(&str, &str)]| {
         let answer = request(&server.sockets, "GET", path, headers, b"");
         (answer.status, answer.header("sec-websocket-version").map(str::to_owned))
@@ -165,7 +163,7 @@ fn what_is_no_upgrade_is_told_so() {
 #[test]
 fn what_a_dashboard_types_is_borne_for_a_while_and_too_much_of_it_closes() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let mut dashboard = Dashboard::open(&server.session(USER));
     dashboard.url();
     for _ in 0..16 {
@@ -185,7 +183,7 @@ fn what_a_dashboard_types_is_borne_for_a_while_and_too_much_of_it_closes() {
 #[test]
 fn a_frame_of_a_huge_length_costs_nothing() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let mut dashboard = Dashboard::open(&server.session(USER));
     dashboard.url();
     let mut frame = vec![0x82, 0xff];
@@ -199,7 +197,7 @@ fn a_frame_of_a_huge_length_costs_nothing() {
 #[test]
 fn a_closed_dashboard_gets_its_close_back() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let mut dashboard = Dashboard::open(&server.session(USER));
     dashboard.url();
     dashboard.socket.close(None).unwrap();
@@ -213,7 +211,6 @@ fn the_urls_are_those_of_the_settings_whatever_the_request_says() {
     let server = Server::start(
         &schema,
         &[
-            SLOW,
             ("GATEWAY_HTTP_PUBLIC_URL", "https://sync.example"),
             ("GATEWAY_WEBSOCKET_PUBLIC_URL", "wss://sync.example"),
             ("GATEWAY_HTTP_ALLOWED_ORIGINS", "https://app.example"),

@@ -22,7 +22,7 @@ pub const PASSWORD: &str = "dummy_password";
 
 /// Waits until a condition holds; a test that waits in vain fails by name.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(5));

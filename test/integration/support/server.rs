@@ -64,6 +64,8 @@ impl Server {
             .env("GATEWAY_HTTP_LISTEN", "127.0.0.1:0")
             .env("GATEWAY_WEBSOCKET_LISTEN", "127.0.0.1:0")
             .env("GATEWAY_LOG_LEVEL", "debug")
+            // No code changes under a test that does not ask for it, however slow the machine is.
+            .env("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600")
             .envs(schema.variables())
             .envs(settings.iter().copied())
             .stderr(Stdio::piped());
