@@ -8,8 +8,9 @@ use std::time::Instant;
 use tiny_http::Method;
 
 use crate::handshake::Handshakes;
-use crate::http::{Connection, Deadlines, End, Reply, Request};
+use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::hub::Hub;
+use crate::limit::Peer;
 use crate::log::short;
 use crate::net::Stream;
 use crate::refusal::Refusal;
@@ -26,8 +27,8 @@ pub struct Api {
     pub socket: Endpoint,
     /// Whose pages may use the API.
     pub origins: Origins,
-    /// How long requests may take.
-    pub deadlines: Deadlines,
+    /// How long and how large requests may be.
+    pub limits: Limits,
     /// Set when the server goes down: connections end with their next reply.
     pub leaving: Arc<AtomicBool>,
     /// Requests that are being answered.
@@ -36,8 +37,8 @@ pub struct Api {
 
 impl Api {
     /// Serves one connection to its end.
-    pub fn serve(&self, stream: Stream, _peer: SocketAddr) {
-        let mut connection = Connection::new(stream, self.deadlines);
+    pub fn serve(&self, stream: Stream, address: SocketAddr) {
+        let mut connection = Connection::new(stream, self.limits);
         loop {
             let request = match connection.read() {
                 Ok(request) => request,
@@ -49,7 +50,7 @@ impl Api {
                 }
             };
             let busy = Busy::new(&self.busy);
-            let reply = self.answer(&request);
+            let reply = self.answer(&request, Peer::of(address.ip()));
             let keep = request.keeps_alive() && !self.leaving.load(Ordering::Relaxed);
             let written = connection.write(&reply, keep, request.method == Method::Head);
             drop(busy);
@@ -59,12 +60,12 @@ impl Api {
         }
     }
 
-    fn answer(&self, request: &Request) -> Reply {
+    fn answer(&self, request: &Request, peer: Peer) -> Reply {
         let origin = self.origins.judge(request.header("origin"));
         let mut reply = match (&request.method, &origin) {
             (Method::Options, Origin::Foreign) => Reply::refusal(&Refusal::Origin),
             (Method::Options, _) => preflight(),
-            _ => self.dispatch(request).unwrap_or_else(|refusal| Reply::refusal(&refusal)),
+            _ => self.dispatch(request, peer).unwrap_or_else(|refusal| Reply::refusal(&refusal)),
         };
         // A cache must not give one origin's answer to another's page.
         reply.headers.push(("Vary", "Origin".to_owned()));
@@ -75,7 +76,7 @@ impl Api {
         reply
     }
 
-    fn dispatch(&self, request: &Request) -> Result<Reply, Refusal> {
+    fn dispatch(&self, request: &Request, peer: Peer) -> Result<Reply, Refusal> {
         let start = Instant::now();
         match Route::find(&request.method, &request.target)? {
             Route::Root => Ok(text("SMSWithoutBorders Gateway Server\n")),
@@ -85,7 +86,7 @@ impl Api {
                 Ok(text(wire::socket_url(&self.socket, &user, &ticket)))
             }
             Route::Handshake(user, session) => {
-                let answer = self.handshakes.post(&user, session, &request.body);
+                let answer = self.handshakes.post(&user, session, peer, &request.body);
                 let status = answer.as_ref().map_or_else(Refusal::status, |_| 200);
                 log::info!(
                     "handshake user={} session={} status={status} ms={}",

@@ -18,6 +18,7 @@ use std::{error, fmt, fs, io};
 use log::LevelFilter;
 use zeroize::Zeroizing;
 
+use crate::password::Rate;
 use crate::wire::Endpoint;
 use source::{Given, Mistake, Place, Source};
 use value::Bad;
@@ -104,8 +105,34 @@ pub struct Limits {
     pub max_sockets_per_user_and_address: usize,
     /// Until the first byte of a request.
     pub idle_timeout: Duration,
+    /// From the first byte of a request to the end of its head.
+    pub head_timeout: Duration,
+    /// From there to the end of its body.
+    pub body_timeout: Duration,
     /// For one whole request, head and body.
     pub request_timeout: Duration,
+    /// In bytes.
+    pub max_head: usize,
+    /// In bytes.
+    pub max_body: usize,
+    /// Of a dashboard, in bytes.
+    pub max_message: usize,
+    /// Of one dashboard.
+    pub max_messages: u32,
+    /// Between two pings of a sync socket.
+    pub ping_interval: Duration,
+    /// Pings in a row that may go unanswered.
+    pub missed_pings: u32,
+    /// From the upgrade of a sync socket to its end.
+    pub max_socket_lifetime: Duration,
+    /// Different wrong bodies for one session.
+    pub session_attempts: usize,
+    /// Wrong passwords for one user from one address.
+    pub password_attempts: Vec<Rate>,
+    /// Wrong passwords for all users from one address.
+    pub password_attempts_per_address: Vec<Rate>,
+    /// Wrong passwords for one user from all addresses.
+    pub password_attempts_per_user: Vec<Rate>,
 }
 
 /// The log.
@@ -319,13 +346,36 @@ impl Reader<'_> {
 
     fn limits(&mut self) -> Limits {
         const MOST: usize = 1_000_000;
+        const DAY: Duration = Duration::from_secs(24 * 3600);
         let mut count = |key| self.get("limits", key, value::number(1..=MOST));
         Limits {
             max_connections: count("max_connections"),
             max_connections_per_address: count("max_connections_per_address"),
             max_sockets_per_user_and_address: count("max_sockets_per_user_and_address"),
             idle_timeout: self.get("limits", "idle_timeout", value::seconds),
+            head_timeout: self.get("limits", "head_timeout", value::seconds),
+            body_timeout: self.get("limits", "body_timeout", value::seconds),
             request_timeout: self.get("limits", "request_timeout", value::seconds),
+            max_head: self.get("limits", "max_head", value::number(1024..=65536)),
+            max_body: self.get("limits", "max_body", value::number(8192..=1_048_576)),
+            max_message: self.get("limits", "max_message", value::number(125..=65536)),
+            max_messages: self.get("limits", "max_messages", value::number(0..=1000)),
+            ping_interval: self.get("limits", "ping_interval", value::seconds),
+            missed_pings: self.get("limits", "missed_pings", value::number(1..=100)),
+            max_socket_lifetime: self.get("limits", "max_socket_lifetime", value::seconds),
+            session_attempts: self.get("limits", "session_attempts", value::number(1..=100)),
+            password_attempts: self.get("limits", "password_attempts", value::rates(DAY)),
+            password_attempts_per_address: self.get(
+                "limits",
+                "password_attempts_per_address",
+                value::rates(DAY),
+            ),
+            // Longer, and a stranger could lock an owner out for it.
+            password_attempts_per_user: self.get(
+                "limits",
+                "password_attempts_per_user",
+                value::rates(value::HOUR),
+            ),
         }
     }
 

@@ -12,12 +12,15 @@ use subtle::ConstantTimeEq as _;
 use crate::crypto::{self, PhoneKey, SharedKey};
 use crate::hub::{self, Hub};
 use crate::keyring::Keyring;
+use crate::limit::Peer;
 use crate::log::cause;
+use crate::password::Judgement;
 use crate::refusal::Refusal;
 use crate::session::{Attempt, SessionId, UserId};
 use crate::store::backend::{Backend, Candidate};
 use crate::store::{Database, StoreError, gateway};
 use crate::wire::{self, Grant, Handshake, Password};
+use crate::workers::Workers;
 
 /// What compares with the hash of no password: it is not hexadecimal.
 const NO_HASH: [u8; 128] = [b'-'; 128];
@@ -28,6 +31,8 @@ pub struct Handshakes {
     pub hub: Arc<Hub>,
     /// The server's key.
     pub keyring: Keyring,
+    /// Who may use the key, and when.
+    pub workers: Workers,
     /// The BE.
     pub backend: Backend,
     /// Where the gateway's own table is.
@@ -35,11 +40,17 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// Answers a phone, of whatever generation.
+    /// Answers a phone at `peer`, of whatever generation.
     ///
     /// # Errors
     /// The refusals of contract §3.
-    pub fn post(&self, user: &UserId, session: SessionId, body: &[u8]) -> Result<Value, Refusal> {
+    pub fn post(
+        &self,
+        user: &UserId,
+        session: SessionId,
+        peer: Peer,
+        body: &[u8],
+    ) -> Result<Value, Refusal> {
         let digest = crypto::body_digest(body);
         match Handshake::parse(body)? {
             Handshake::Key(key) => {
@@ -48,12 +59,12 @@ impl Handshakes {
             }
             Handshake::Password(password) => {
                 let attempt = self.hub.attempt(session, user, digest, None)?;
-                let exchange = Exchange { user, session, password: &password, one_step: false };
+                let exchange = Exchange { user, session, peer, password, one_step: false };
                 self.attempt(attempt, digest, &exchange).map(|grant| grant.two_step())
             }
             Handshake::Both(key, password) => {
                 let attempt = self.hub.attempt(session, user, digest, Some(&Arc::new(key)))?;
-                let exchange = Exchange { user, session, password: &password, one_step: true };
+                let exchange = Exchange { user, session, peer, password, one_step: true };
                 self.attempt(attempt, digest, &exchange).map(|grant| grant.one_step())
             }
         }
@@ -65,17 +76,31 @@ impl Handshakes {
         digest: [u8; 32],
         exchange: &Exchange<'_>,
     ) -> Result<Grant, Refusal> {
-        let key = match attempt {
-            Attempt::Granted(key) => key,
+        let answer = match attempt {
+            Attempt::Granted(key) => self.counted(exchange, &key),
+            Attempt::Pending(key) => self.exchange(exchange, &key),
             Attempt::Repeated(refusal) => return Err(refusal),
         };
-        self.exchange(exchange, &key)
-            .inspect_err(|refusal| self.hub.refuse(exchange.session, digest, *refusal))
+        answer.inspect_err(|refusal| self.hub.refuse(exchange.session, digest, *refusal))
+    }
+
+    /// The exchange as one try for the user's password.
+    fn counted(&self, exchange: &Exchange<'_>, key: &Arc<PhoneKey>) -> Result<Grant, Refusal> {
+        let attempt = self.hub.try_password(exchange.user, exchange.peer)?;
+        let answer = self.exchange(exchange, key);
+        attempt.judge(match &answer {
+            Ok(_) => Judgement::Right,
+            Err(Refusal::Credentials) => Judgement::Wrong,
+            Err(_) => Judgement::None,
+        });
+        answer
     }
 
     fn exchange(&self, exchange: &Exchange<'_>, key: &Arc<PhoneKey>) -> Result<Grant, Refusal> {
-        let Exchange { user, session, password, one_step } = *exchange;
+        let Exchange { user, session, peer, ref password, one_step } = *exchange;
+        let turn = self.workers.enter(peer)?;
         let plain = self.keyring.open(&password.ciphertext, password.sent)?;
+        drop(turn);
         if one_step {
             self.hub.begin(session, user, key)?;
         }
@@ -103,11 +128,11 @@ impl Handshakes {
     }
 }
 
-#[derive(Clone, Copy)]
 struct Exchange<'a> {
     user: &'a UserId,
     session: SessionId,
-    password: &'a Password,
+    peer: Peer,
+    password: Password,
     one_step: bool,
 }
 

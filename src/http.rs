@@ -16,19 +16,24 @@ use crate::net::Stream;
 use crate::refusal::Refusal;
 use crate::wire;
 
-/// The largest request head, in bytes.
-pub const MAX_HEAD: usize = 8 * 1024;
-/// The largest body, in bytes.
-pub const MAX_BODY: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// How long requests may take.
+/// How long and how large requests may be. Every time is absolute: a byte a second changes
+/// nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadlines {
+pub struct Limits {
     /// From the start of a connection or the last reply to the first byte of a request.
     pub idle: Duration,
-    /// From that byte to the end of the body.
+    /// From that byte to the end of the head.
+    pub head: Duration,
+    /// From the end of the head to the end of the body.
+    pub body: Duration,
+    /// From the first byte to the end of the body.
     pub request: Duration,
+    /// The largest head, in bytes.
+    pub max_head: usize,
+    /// The largest body, in bytes.
+    pub max_body: usize,
 }
 
 /// One request, read whole.
@@ -78,7 +83,7 @@ pub struct Connection {
     stream: Stream,
     /// Bytes that were read but belong to what comes next.
     ahead: Vec<u8>,
-    deadlines: Deadlines,
+    limits: Limits,
 }
 
 /// Why there is no request.
@@ -107,8 +112,8 @@ impl From<io::Error> for End {
 
 impl Connection {
     /// Takes a fresh connection.
-    pub fn new(stream: Stream, deadlines: Deadlines) -> Self {
-        Connection { stream, ahead: Vec::new(), deadlines }
+    pub fn new(stream: Stream, limits: Limits) -> Self {
+        Connection { stream, ahead: Vec::new(), limits }
     }
 
     /// Waits for the next request and reads it whole.
@@ -117,15 +122,18 @@ impl Connection {
     /// [`End`]; after it the connection is good for one reply with a close at most.
     pub fn read(&mut self) -> Result<Request, End> {
         if self.ahead.is_empty() {
-            self.stream.wait_until(Instant::now() + self.deadlines.idle);
+            self.stream.wait_until(Instant::now() + self.limits.idle);
             if !matches!(self.fill(), Ok(1..)) {
                 return Err(End::Silent);
             }
         }
-        self.stream.wait_until(Instant::now() + self.deadlines.request);
+        let begun = Instant::now();
+        let whole = begun + self.limits.request;
+        self.stream.wait_until(whole.min(begun + self.limits.head));
         let head = self.read_head()?;
         let mut request = parse_head(&head)?;
-        let framing = framing(&request)?;
+        let framing = framing(&request, self.limits.max_body)?;
+        self.stream.wait_until(whole.min(Instant::now() + self.limits.body));
         if framing != Framing::Length(0) && request.has_token("expect", "100-continue") {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
@@ -141,7 +149,7 @@ impl Connection {
     /// # Errors
     /// As the connection fails, or its deadline passes.
     pub fn write(&mut self, reply: &Reply, keep: bool, head_only: bool) -> io::Result<()> {
-        self.stream.wait_until(Instant::now() + self.deadlines.request);
+        self.stream.wait_until(Instant::now() + self.limits.request);
         self.stream.write_all(&reply.bytes(keep, head_only))
     }
 
@@ -189,9 +197,13 @@ impl Connection {
             if let Some(at) = self.ahead[searched..].windows(4).position(|w| w == b"\r\n\r\n") {
                 let rest = self.ahead.split_off(searched + at + 4);
                 let head = std::mem::replace(&mut self.ahead, rest);
-                return if head.len() > MAX_HEAD { Err(Refusal::Head.into()) } else { Ok(head) };
+                return if head.len() > self.limits.max_head {
+                    Err(Refusal::Head.into())
+                } else {
+                    Ok(head)
+                };
             }
-            if self.ahead.len() > MAX_HEAD {
+            if self.ahead.len() > self.limits.max_head {
                 return Err(Refusal::Head.into());
             }
             searched = self.ahead.len().saturating_sub(3);
@@ -221,7 +233,7 @@ impl Connection {
             if size == 0 {
                 break;
             }
-            if size > MAX_BODY - body.len() {
+            if size > self.limits.max_body - body.len() {
                 return Err(Refusal::Body.into());
             }
             body.extend(self.take(size)?);
@@ -244,7 +256,7 @@ impl Connection {
                 line.truncate(at);
                 return Ok(line);
             }
-            if self.ahead.len() > MAX_HEAD {
+            if self.ahead.len() > self.limits.max_head {
                 return Err(Refusal::Head.into());
             }
             self.fill_some()?;
@@ -301,7 +313,7 @@ enum Framing {
 }
 
 /// How long the body is (RFC 9112 §6.3), where there are no two ways to read it.
-fn framing(request: &Request) -> Result<Framing, Refusal> {
+fn framing(request: &Request, max_body: usize) -> Result<Framing, Refusal> {
     const BAD: Refusal = Refusal::Malformed("the length of the body is ambiguous");
     match (request.count("transfer-encoding"), request.count("content-length")) {
         (0, 0) => Ok(Framing::Length(0)),
@@ -312,7 +324,7 @@ fn framing(request: &Request) -> Result<Framing, Refusal> {
                 return Err(BAD);
             }
             let length = text.parse().map_err(|_| Refusal::Body)?;
-            if length > MAX_BODY { Err(Refusal::Body) } else { Ok(Framing::Length(length)) }
+            if length > max_body { Err(Refusal::Body) } else { Ok(Framing::Length(length)) }
         }
         (1, 0) if request.minor == 1 => {
             let coding = request.header("transfer-encoding").unwrap_or_default();
@@ -396,7 +408,7 @@ mod tests {
     use super::*;
 
     fn refused(head: &str) -> u16 {
-        let framed = parse_head(head.as_bytes()).and_then(|request| framing(&request));
+        let framed = parse_head(head.as_bytes()).and_then(|request| framing(&request, 65536));
         framed.map_or_else(|refusal| refusal.status(), |_| 200)
     }
 

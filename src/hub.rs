@@ -6,14 +6,15 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use crate::crypto::PhoneKey;
 use crate::limit::{Counts, Peer};
+use crate::password::{Judgement, PasswordRates, Passwords, Try};
 use crate::refusal::Refusal;
 use crate::session::{Attempt, Claim, Event, Reason, Rules, SessionId, Sessions, SocketId, UserId};
 use crate::ticket::{self, Spent, Tickets};
@@ -55,6 +56,9 @@ pub struct Hub {
     tickets: Tickets,
     admission: Admission,
     state: Mutex<State>,
+    passwords: Mutex<Passwords>,
+    /// Wakes who waits for other tries to be judged.
+    judged: Condvar,
     /// Wakes the timer thread when an earlier deadline has come into the table.
     earlier: Condvar,
 }
@@ -82,12 +86,26 @@ pub struct Won<'a> {
     claim: Option<Claim>,
 }
 
+/// A try for a password; dropped, it was wrong until [`Trying::judge`] said otherwise.
+pub struct Trying<'a> {
+    hub: &'a Hub,
+    attempt: Try,
+    judgement: Judgement,
+}
+
+/// How long a try waits for others; the apps give up after 10 s.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl Hub {
     /// An empty hub.
     ///
     /// # Errors
     /// Where the kernel gives no random bytes for the tickets' key.
-    pub fn new(rules: Rules, admission: Admission) -> Result<Self, rand::rngs::SysError> {
+    pub fn new(
+        rules: Rules,
+        admission: Admission,
+        rates: PasswordRates,
+    ) -> Result<Self, rand::rngs::SysError> {
         let state = State {
             sessions: Sessions::new(rules),
             spent: Spent::default(),
@@ -100,6 +118,8 @@ impl Hub {
             tickets: Tickets::new(&random()?, Instant::now()),
             admission,
             state: Mutex::new(state),
+            passwords: Mutex::new(Passwords::new(rates)),
+            judged: Condvar::new(),
             earlier: Condvar::new(),
         })
     }
@@ -188,6 +208,26 @@ impl Hub {
         Ok(Won { hub: self, claim: Some(claim) })
     }
 
+    /// See [`Passwords::begin`]; waits while other tries must be judged first.
+    ///
+    /// # Errors
+    /// As there, and [`Refusal::Full`] where the others take too long.
+    pub fn try_password(&self, user: &UserId, peer: Peer) -> Result<Trying<'_>, Refusal> {
+        let patience = Instant::now() + PATIENCE;
+        let mut passwords = self.passwords();
+        loop {
+            let now = Instant::now();
+            if let Some(attempt) = passwords.begin(now, user, peer)? {
+                return Ok(Trying { hub: self, attempt, judgement: Judgement::Wrong });
+            }
+            if now >= patience {
+                return Err(Refusal::Full(PATIENCE));
+            }
+            let waited = self.judged.wait_timeout(passwords, patience - now);
+            passwords = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Closes every socket and admits no more.
     pub fn leave(&self) {
         self.change(|state| {
@@ -251,6 +291,11 @@ impl Hub {
         result
     }
 
+    /// Half-counted tries do no harm: a panic elsewhere must not end the limits.
+    fn passwords(&self) -> MutexGuard<'_, Passwords> {
+        self.passwords.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A thread that panicked in the table may have left it half changed: a restart costs two
         // minutes of QR codes, a wrong table may acknowledge a phone whose key is not stored.
@@ -287,6 +332,20 @@ impl Drop for Won<'_> {
         if let Some(claim) = mem::take(&mut self.claim) {
             self.hub.change(|state| state.sessions.release(claim));
         }
+    }
+}
+
+impl Trying<'_> {
+    /// Ends the try.
+    pub fn judge(mut self, judgement: Judgement) {
+        self.judgement = judgement;
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        self.hub.passwords().end(Instant::now(), self.attempt, self.judgement);
+        self.hub.judged.notify_all();
     }
 }
 

@@ -17,6 +17,7 @@
 
 pub mod crypto;
 pub mod limit;
+pub mod password;
 pub mod refusal;
 pub mod route;
 pub mod session;
@@ -35,6 +36,7 @@ pub mod log;
 pub mod net;
 pub mod socket;
 pub mod store;
+pub mod workers;
 
 // The frame around them.
 pub mod cli;

@@ -79,11 +79,11 @@ impl Refusal {
             Refusal::Path => "there is nothing at this path",
             Refusal::Method(_) => "this path does not take this method",
             Refusal::Late => "the request took too long",
-            Refusal::Body => "the body is larger than 65536 bytes",
+            Refusal::Body => "the body is too large",
             Refusal::Upgrade => "this path speaks WebSocket, version 13",
             Refusal::Attempts(_) => "too many attempts; wait and try again",
             Refusal::Crowd(_) => "too many connections from this address",
-            Refusal::Head => "the request head is larger than 8192 bytes or 64 headers",
+            Refusal::Head => "the request head is too large, or has more than 64 headers",
             Refusal::Coding => "the only transfer coding understood is chunked",
             Refusal::Fault | Refusal::Full(_) | Refusal::Away(_) => "",
         }

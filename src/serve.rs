@@ -13,17 +13,19 @@ use signal_hook::iterator::Signals;
 use crate::api::Api;
 use crate::config::{self, Config};
 use crate::handshake::Handshakes;
-use crate::http::{Deadlines, Reply};
+use crate::http::{Limits, Reply};
 use crate::hub::{Admission, Hub};
 use crate::keyring::Keyring;
 use crate::log::cause;
 use crate::net::{self, Acceptor, Gate};
+use crate::password::PasswordRates;
 use crate::route::Origins;
 use crate::session::Rules;
-use crate::socket::Sockets;
+use crate::socket::{SocketLimits, Sockets};
 use crate::store::backend::{self, Backend};
 use crate::store::{Database, gateway};
 use crate::wire::Endpoint;
+use crate::workers::Workers;
 
 /// How long a closing handshake may take.
 const LINGER: Duration = Duration::from_secs(5);
@@ -90,23 +92,36 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let socket_at = endpoint(config.websocket.public_url.as_ref(), &socket_listeners);
     warn_of_plain_http(&config.http, &api_at);
 
-    let hub = Arc::new(Hub::new(rules(config), admission(config)).map_err(ServeError::Random)?);
-    let deadlines =
-        Deadlines { idle: config.limits.idle_timeout, request: config.limits.request_timeout };
+    let hub = Arc::new(
+        Hub::new(rules(config), admission(config), rates(config)).map_err(ServeError::Random)?,
+    );
+    let limits = limits(config);
     let mut listed = config.http.allowed_origins.clone();
     listed.extend(config.http.public_url.as_ref().map(Endpoint::origin));
     let origins = Origins { listed, localhost: config.sync.accept_unissued_sessions };
     let leaving = Arc::new(AtomicBool::new(false));
     let api = Arc::new(Api {
         hub: Arc::clone(&hub),
-        handshakes: Handshakes { hub: Arc::clone(&hub), keyring, backend, gateway },
+        handshakes: Handshakes {
+            hub: Arc::clone(&hub),
+            keyring,
+            workers: Workers::new(),
+            backend,
+            gateway,
+        },
         socket: socket_at.clone(),
         origins: origins.clone(),
-        deadlines,
+        limits,
         leaving: Arc::clone(&leaving),
         busy: AtomicUsize::new(0),
     });
-    let sockets = Sockets { hub: Arc::clone(&hub), api: api_at.clone(), origins, deadlines };
+    let sockets = Sockets {
+        hub: Arc::clone(&hub),
+        api: api_at.clone(),
+        origins,
+        limits,
+        socket_limits: socket_limits(config),
+    };
 
     let timer = Arc::clone(&hub);
     spawn("timer", move || timer.keep_time())?;
@@ -150,7 +165,7 @@ fn rules(config: &Config) -> Rules {
         changes: config.sync.session_change_limit,
         paused: config.sync.session_paused_timeout,
         linger: LINGER,
-        attempts: 5,
+        attempts: config.limits.session_attempts,
         detached: config.limits.max_connections,
     }
 }
@@ -159,6 +174,35 @@ fn admission(config: &Config) -> Admission {
     Admission {
         unissued: config.sync.accept_unissued_sessions,
         per_user_and_address: config.limits.max_sockets_per_user_and_address,
+    }
+}
+
+fn rates(config: &Config) -> PasswordRates {
+    PasswordRates {
+        pair: config.limits.password_attempts.clone(),
+        address: config.limits.password_attempts_per_address.clone(),
+        user: config.limits.password_attempts_per_user.clone(),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        idle: config.limits.idle_timeout,
+        head: config.limits.head_timeout,
+        body: config.limits.body_timeout,
+        request: config.limits.request_timeout,
+        max_head: config.limits.max_head,
+        max_body: config.limits.max_body,
+    }
+}
+
+fn socket_limits(config: &Config) -> SocketLimits {
+    SocketLimits {
+        ping_interval: config.limits.ping_interval,
+        missed_pings: config.limits.missed_pings,
+        max_messages: config.limits.max_messages,
+        max_message: config.limits.max_message,
+        lifetime: config.limits.max_socket_lifetime,
     }
 }
 

@@ -132,6 +132,8 @@ pub struct Rules {
 pub enum Attempt<K> {
     /// Go on; the answer is to be encrypted under this key of the phone.
     Granted(K),
+    /// Go on, but count nothing: this very body is being judged at this moment.
+    Pending(K),
     /// This very body was refused before, so.
     Repeated(Refusal),
 }
@@ -299,7 +301,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         };
         match row.attempts.iter().find(|(seen, _)| *seen == digest) {
             Some((_, Some(refusal))) => Ok(Attempt::Repeated(*refusal)),
-            Some((_, None)) => Ok(Attempt::Granted(key)),
+            Some((_, None)) => Ok(Attempt::Pending(key)),
             None if row.attempts.len() < tries => {
                 row.attempts.push((digest, None));
                 Ok(Attempt::Granted(key))
@@ -309,10 +311,10 @@ impl<K: Clone + PartialEq> Sessions<K> {
     }
 
     /// Tells what came of an attempt: a refusal of the body itself is kept, for its exact
-    /// repeats get the same answer; a fault of the server (5xx) gives the try back.
+    /// repeats get the same answer; one that may pass (5xx, and 429 with it) gives the try back.
     pub fn refuse(&mut self, id: SessionId, digest: [u8; 32], refusal: Refusal) {
         let Some(row) = self.rows.get_mut(&id) else { return };
-        if refusal.status() >= 500 {
+        if refusal.status() >= 500 || refusal.retry_after().is_some() {
             row.attempts.retain(|(seen, kept)| *seen != digest || kept.is_some());
             return;
         }
@@ -635,11 +637,21 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_server_gives_the_try_back() {
+    fn a_body_that_comes_twice_at_once_takes_one_try() {
+        let mut desk = Desk::paused();
+        let mut attempt = || desk.table.attempt(desk.start, id(1), &user(), [1; 32], None);
+        assert_eq!(attempt(), Ok(Attempt::Granted("key")));
+        assert_eq!(attempt(), Ok(Attempt::Pending("key")));
+    }
+
+    #[test]
+    fn what_may_pass_gives_the_try_back() {
         let mut desk = Desk::paused();
         for n in 0..20 {
             assert!(desk.table.attempt(desk.start, id(1), &user(), [n; 32], None).is_ok(), "{n}");
-            desk.table.refuse(id(1), [n; 32], Refusal::Away(Duration::from_secs(2)));
+            let wait = Duration::from_secs(2);
+            let refusal = if n % 2 == 0 { Refusal::Away(wait) } else { Refusal::Attempts(wait) };
+            desk.table.refuse(id(1), [n; 32], refusal);
         }
     }
 

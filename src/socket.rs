@@ -19,7 +19,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 use crate::crypto::decode_base64;
-use crate::http::{Connection, Deadlines, End, Reply, Request};
+use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::hub::{Hub, Notice, Outlet};
 use crate::limit::Peer;
 use crate::log::short;
@@ -29,16 +29,23 @@ use crate::route::{self, Origin, Origins};
 use crate::session::{Reason, UserId};
 use crate::wire::{self, Endpoint};
 
-/// Proxies cut connections that are quiet for a minute.
-const PING: Duration = Duration::from_secs(25);
-/// How many pings may go unanswered.
-const MISSES: u32 = 2;
-/// How many messages a dashboard, which has nothing to say, may send.
-const MESSAGES: u32 = 16;
 /// How many messages are read before others get the socket's lock.
 const TURN: usize = 16;
-/// The largest message taken, in bytes.
-const MAX_MESSAGE: usize = 4096;
+
+/// How much a dashboard may ask of its socket.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketLimits {
+    /// Between two pings; proxies cut connections that are quiet for a minute.
+    pub ping_interval: Duration,
+    /// How many pings may go unanswered.
+    pub missed_pings: u32,
+    /// How many messages a dashboard, which has nothing to say, may send.
+    pub max_messages: u32,
+    /// The largest message, in bytes.
+    pub max_message: usize,
+    /// From the upgrade to a close, whatever happens.
+    pub lifetime: Duration,
+}
 
 /// Everything that a socket needs.
 pub struct Sockets {
@@ -48,14 +55,16 @@ pub struct Sockets {
     pub api: Endpoint,
     /// Whose pages may open a socket.
     pub origins: Origins,
-    /// How long the upgrade may take.
-    pub deadlines: Deadlines,
+    /// How long and how large the upgrade may be.
+    pub limits: Limits,
+    /// What may come after it.
+    pub socket_limits: SocketLimits,
 }
 
 impl Sockets {
     /// Serves one connection to its end.
     pub fn serve(&self, stream: Stream, address: SocketAddr) {
-        let mut connection = Connection::new(stream, self.deadlines);
+        let mut connection = Connection::new(stream, self.limits);
         let refusal = match connection.read() {
             Ok(request) => match self.admit(&request) {
                 Ok((user, ticket, key)) => {
@@ -97,6 +106,7 @@ impl Sockets {
             tcp: Arc::clone(connection.tcp()),
             user: upgrade.user.clone(),
             api: self.api.clone(),
+            limits: self.socket_limits,
             outbox: Mutex::new(VecDeque::new()),
             line: Mutex::new(None),
             closing: AtomicBool::new(false),
@@ -133,6 +143,7 @@ struct Socket {
     tcp: Arc<TcpStream>,
     user: UserId,
     api: Endpoint,
+    limits: SocketLimits,
     /// What the session table has for this socket, in its order.
     outbox: Mutex<VecDeque<Notice>>,
     /// `None` until the upgrade is answered: no frame may overtake it.
@@ -185,8 +196,8 @@ impl Socket {
             .read_buffer_size(1024)
             .write_buffer_size(0)
             .max_write_buffer_size(16 * 1024)
-            .max_message_size(Some(MAX_MESSAGE))
-            .max_frame_size(Some(MAX_MESSAGE));
+            .max_message_size(Some(self.limits.max_message))
+            .max_frame_size(Some(self.limits.max_message));
         let line = WebSocket::from_partially_read(stream, ahead, Role::Server, Some(config));
         *self.line() = Some(line);
         self.flush();
@@ -197,7 +208,8 @@ impl Socket {
     /// error.
     fn attend(&self) -> Result<(), Error> {
         let (mut heard, mut misses) = (0, 0);
-        let mut ping = Instant::now() + PING;
+        let mut ping = Instant::now() + self.limits.ping_interval;
+        let end = Instant::now() + self.limits.lifetime;
         // What came ahead of the upgrade is in the buffer, where poll does not see it.
         let mut ready = true;
         loop {
@@ -215,13 +227,16 @@ impl Socket {
                     Err(error) => return Err(self.reject(error)),
                 }
             }
-            ready = wait(&self.tcp, ping)?;
+            ready = wait(&self.tcp, ping.min(end))?;
+            if Instant::now() >= end {
+                return self.with_line(|line| close(line, CloseCode::Policy));
+            }
             if !ready {
-                if misses == MISSES {
+                if misses == self.limits.missed_pings {
                     return Err(io::Error::from(io::ErrorKind::TimedOut).into());
                 }
                 misses += 1;
-                ping += PING;
+                ping += self.limits.ping_interval;
                 self.with_line(|line| line.send(Message::Ping(Vec::new().into())))?;
             }
         }
@@ -235,7 +250,7 @@ impl Socket {
                     Message::Text(_) | Message::Binary(_) => *heard += 1,
                     Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
                 }
-                if *heard > MESSAGES {
+                if *heard > self.limits.max_messages {
                     close(line, CloseCode::Policy)?;
                     return Err(Error::ConnectionClosed);
                 }

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CORE: &[&str] = &["crypto", "limit", "refusal", "route", "session", "ticket", "wire"];
+const CORE: &[&str] =
+    &["crypto", "limit", "password", "refusal", "route", "session", "ticket", "wire"];
 const SHELLS: &[&str] = &[
     "api",
     "cli",
@@ -24,6 +25,7 @@ const SHELLS: &[&str] = &[
     "serve",
     "socket",
     "store",
+    "workers",
 ];
 
 /// What the core must not name: its time and chance are arguments, and it touches nothing outside.
@@ -53,14 +55,14 @@ const CHANCE_AND_TIME: &[&str] = &["Instant::now", "SystemTime::now", "OsRng", "
 fn may_import(module: &str) -> Option<Vec<&'static str>> {
     let (core, more): (&[&str], &[&str]) = match module {
         core if CORE.contains(&core) => (CORE, &[]),
-        "handshake" => (CORE, &["hub", "keyring", "log", "store"]),
-        "hub" => (CORE, &[]),
+        "handshake" => (CORE, &["hub", "keyring", "log", "store", "workers"]),
+        "hub" | "workers" => (CORE, &[]),
         "keyring" | "net" | "store" => {
             (&["crypto", "limit", "refusal", "session", "wire"], &["config"])
         }
         "http" => (&["refusal", "wire"], &["net"]),
         "api" | "socket" => (CORE, &["handshake", "http", "hub", "log", "net"]),
-        "config" => (&["wire"], &[]),
+        "config" => (&["password", "wire"], &[]),
         "log" => (&[], &["config"]),
         "cli" | "lib" => (&[], &[]),
         "main" => (&[], &["cli", "config", "keyring", "serve", "store"]),

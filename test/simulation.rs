@@ -219,6 +219,7 @@ impl<'a> Life<'a> {
     fn attempted(attempt: Attempt<Key>) -> Outcome {
         match attempt {
             Attempt::Granted(key) => Outcome::Granted(key),
+            Attempt::Pending(key) => Outcome::Pending(key),
             Attempt::Repeated(refusal) => Outcome::Repeated(refusal),
         }
     }
@@ -269,7 +270,10 @@ impl<'a> Life<'a> {
         if let Some(kind) = seen.kind() {
             *self.tally.entry(kind).or_default() += 1;
         }
-        let granted = matches!(seen, Outcome::Done | Outcome::Granted(_) | Outcome::Repeated(_));
+        let granted = matches!(
+            seen,
+            Outcome::Done | Outcome::Granted(_) | Outcome::Pending(_) | Outcome::Repeated(_)
+        );
         let done = match step {
             Step::Complete(at) => Some(held[at]),
             _ => None,

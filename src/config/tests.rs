@@ -92,6 +92,11 @@ fn other(section: &str, key: &str) -> &'static str {
         (_, "accept_unissued_sessions") => "yes",
         (_, "level") => "trace",
         (_, "host") => "db",
+        (_, "max_head" | "max_body" | "max_message") => "10000",
+        (
+            _,
+            "password_attempts" | "password_attempts_per_address" | "password_attempts_per_user",
+        ) => "7/7s",
         _ => "7",
     }
 }
@@ -303,6 +308,27 @@ fn no_mistake_shows_a_secret() {
     let config = good("[mysql]\npassword = hunter2\n[mysql_be]\nhost = be", &[]);
     let debug = format!("{config:?}");
     assert!(debug.contains("***") && !debug.contains("hunter2"), "{debug}");
+}
+
+#[test]
+fn rates_of_attempts() {
+    let rate = |most, seconds| Rate { most, period: Duration::from_secs(seconds) };
+    let check = |text: &str, expected: &[Rate]| {
+        let config = good(&format!("[limits]\npassword_attempts = {text}"), &[]);
+        assert_eq!(config.limits.password_attempts, expected, "{text}");
+    };
+    check("", &[]);
+    check("3/2m", &[rate(3, 120)]);
+    check(
+        "3/2m,5 / 15 m , 7/1h, 9/1d, 2/30s",
+        &[rate(3, 120), rate(5, 900), rate(7, 3600), rate(9, 86400), rate(2, 30)],
+    );
+    for wrong in ["3", "3/m", "3/2", "0/2m", "3/0m", "3/2w", "-3/2m", "3/2m;5/15m", "1/25h"] {
+        let text = format!("[limits]\npassword_attempts = {wrong}");
+        assert!(parse(&text, Path::new("g.ini"), &BTreeMap::new(), &|_| unreachable!()).is_err());
+    }
+    let longer = "[limits]\npassword_attempts_per_user = 50/2h";
+    assert!(parse(longer, Path::new("g.ini"), &BTreeMap::new(), &|_| unreachable!()).is_err());
 }
 
 #[test]

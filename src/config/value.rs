@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::password::Rate;
 use crate::wire::Endpoint;
 
 /// What is wrong with a value, as it follows the value in a sentence, and the remedy.
@@ -27,7 +28,7 @@ pub fn shown(text: &str) -> String {
 }
 
 /// Longest time-out; longer ones are slips such as milliseconds.
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// Seconds, decimals allowed, above 0 and up to an hour.
 pub fn seconds(text: &str) -> Result<Duration, Bad> {
@@ -40,6 +41,34 @@ pub fn seconds(text: &str) -> Result<Duration, Bad> {
         Ok(Duration::ZERO) => bad("is not above 0", remedy),
         Ok(time) if time <= HOUR => Ok(time),
         _ => bad("is more than 3600 seconds", remedy),
+    }
+}
+
+/// So many in a period, several with commas between: `3/2m, 7/1h`. None where the text is empty.
+pub fn rates(longest: Duration) -> impl Fn(&str) -> Result<Vec<Rate>, Bad> {
+    const REMEDY: &str = "write for example 3/2m, 7/1h, with s, m, h or d behind the period";
+    let rate = move |item: &str| {
+        let (most, period) = item.split_once('/')?;
+        let unit = period.chars().last()?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 24 * 3600,
+            _ => return None,
+        };
+        let most = number(1..=1000)(most.trim()).ok()?;
+        let count = number(1..=86400_u64)(period.trim_end_matches(unit).trim()).ok()?;
+        Some(Rate { most, period: Duration::from_secs(count * seconds) })
+    };
+    move |text| {
+        each(text, |item| match rate(item) {
+            None => bad("is no number of attempts in a period", REMEDY),
+            Some(rate) if rate.period > longest => {
+                bad(format!("has a period over {} hours", longest.as_secs() / 3600), REMEDY)
+            }
+            Some(rate) => Ok(rate),
+        })
     }
 }
 

@@ -90,7 +90,7 @@ fn a_wrong_password_is_repeated_and_then_corrected_at_the_same_url() {
 #[test]
 fn six_different_wrong_passwords_are_one_too_many_for_a_session() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[]);
+    let server = Server::start(&schema, &[("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", "")]);
     let mut dashboard = Dashboard::open(&server.session(USER));
     let url = dashboard.url();
     let phone = Phone::new();

@@ -4,6 +4,7 @@ mod clients;
 mod framing;
 mod handshake;
 mod lifecycle;
+mod limits;
 mod refusals;
 mod rsa;
 mod support;

@@ -1,0 +1,134 @@
+//! A queue for the private key: 2000 operations a second and core are soon asked for by anyone.
+//!
+//! As many run at once as there are cores, so many of one peer at most; the rest wait, not for
+//! long. What they do is the keyring's.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::limit::{Counts, Peer};
+use crate::refusal::Refusal;
+
+/// How many operations of one peer run at once.
+const PER_PEER: usize = 2;
+/// How long an operation waits; the apps give up after 10 s.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The queue.
+pub struct Workers {
+    state: Mutex<State>,
+    freed: Condvar,
+}
+
+struct State {
+    free: usize,
+    busy: Counts<Peer>,
+}
+
+/// A worker's turn, over when dropped.
+pub struct Turn<'a> {
+    workers: &'a Workers,
+    peer: Peer,
+}
+
+impl Workers {
+    /// One worker a core.
+    pub fn new() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Workers::of(cores)
+    }
+
+    fn of(number: usize) -> Self {
+        let state = State { free: number, busy: Counts::new(PER_PEER) };
+        Workers { state: Mutex::new(state), freed: Condvar::new() }
+    }
+
+    /// Waits for a worker.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] when none is free in time.
+    pub fn enter(&self, peer: Peer) -> Result<Turn<'_>, Refusal> {
+        let patience = Instant::now() + PATIENCE;
+        let mut state = self.lock();
+        loop {
+            if state.free > 0 && state.busy.enter(peer) {
+                state.free -= 1;
+                return Ok(Turn { workers: self, peer });
+            }
+            let left = patience.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Refusal::Full(PATIENCE));
+            }
+            let waited = self.freed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Workers::new()
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.workers.lock();
+        state.free += 1;
+        state.busy.leave(&self.peer);
+        drop(state);
+        // All of them: the first to wake may be of a peer that has its share.
+        self.workers.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn peer(n: u8) -> Peer {
+        Peer::of([127, 0, 0, n].into())
+    }
+
+    #[test]
+    fn no_more_run_at_once_than_there_are_workers_and_all_get_their_turn() {
+        let workers = Workers::of(3);
+        let (running, most, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for n in 0..30 {
+                let (workers, running, most, done) = (&workers, &running, &most, &done);
+                scope.spawn(move || {
+                    let _turn = workers.enter(peer(n)).unwrap();
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    thread::sleep(Duration::from_millis(2));
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+        });
+        assert_eq!((most.into_inner(), done.into_inner()), (3, 30));
+    }
+
+    #[test]
+    fn one_peer_leaves_a_worker_to_the_others() {
+        let workers = Workers::of(3);
+        let _first = workers.enter(peer(1)).unwrap();
+        let _second = workers.enter(peer(1)).unwrap();
+        assert!(!workers.lock().busy.enter(peer(1)));
+        assert!(workers.enter(peer(2)).is_ok());
+    }
+
+    #[test]
+    fn who_finds_no_worker_in_time_is_refused() {
+        let workers = Workers::of(1);
+        let _busy = workers.enter(peer(1)).unwrap();
+        assert_eq!(workers.enter(peer(2)).map(drop), Err(Refusal::Full(PATIENCE)));
+    }
+}
