@@ -9,7 +9,7 @@ bin    = $(DESTDIR)$(PREFIX)/bin
 etc    = $(DESTDIR)$(PREFIX)/etc/swob-gateway
 share  = $(DESTDIR)$(PREFIX)/share/swob-gateway
 
-.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake check setup websocat clean help
+.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake timing check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -43,6 +43,9 @@ test-users test-websocket test-rsa: test-%: setup
 
 test-handshake: setup websocat ## the entire handshake, with curl, openssl and websocat
 	DEV_PROFILE=dev test/support/dev.sh run test/handshake.sh
+
+timing: setup   ## whether a 401 tells by its time what it must not tell
+	$(MARIADB) cargo bench --locked --bench timing
 
 check: setup    ## what CI runs: format, lints, documentation, all tests
 	cargo fmt --check

@@ -99,12 +99,14 @@ impl Handshakes {
     fn exchange(&self, exchange: &Exchange<'_>, key: &Arc<PhoneKey>) -> Result<Grant, Refusal> {
         let Exchange { user, session, peer, ref password, one_step } = *exchange;
         let turn = self.workers.enter(peer)?;
+        log::trace!("private key used");
         let plain = self.keyring.open(&password.ciphertext, password.sent)?;
         drop(turn);
         if one_step {
             self.hub.begin(session, user, key)?;
         }
         let salt = self.backend.salt().map_err(refuse)?;
+        log::trace!("password hashed");
         let hash = crypto::hmac_sha512_hex(salt.as_bytes(), &plain);
         let candidate = self.backend.candidate(user).map_err(refuse)?;
         let msisdn_hash = judge(candidate, &hash).ok_or(Refusal::Credentials)?;

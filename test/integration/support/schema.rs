@@ -73,6 +73,11 @@ impl Schema {
         connection.query_drop(sql).unwrap();
     }
 
+    /// The one number that a query gives.
+    pub fn number(&self, sql: &str) -> u64 {
+        self.connect().query_first(sql).unwrap().unwrap_or(0)
+    }
+
     /// As [`Self::execute`], without this database as the default.
     pub fn execute_anywhere(&self, sql: &str) {
         self.connect().query_drop(sql).unwrap();

@@ -111,6 +111,29 @@ impl Server {
         get(&self.api, "/").status == 200
     }
 
+    /// Every byte of memory that the process can write or read.
+    pub fn memory(&self) -> Vec<u8> {
+        use std::io::{Read as _, Seek as _, SeekFrom};
+        let process = format!("/proc/{}", self.child.id());
+        let mut file = fs::File::open(format!("{process}/mem")).unwrap();
+        let mut bytes = Vec::new();
+        for line in fs::read_to_string(format!("{process}/maps")).unwrap().lines() {
+            let mut fields = line.split_whitespace();
+            let (range, mode) = (fields.next().unwrap(), fields.next().unwrap());
+            if !mode.starts_with('r') || line.ends_with("[vvar]") || line.ends_with("[vsyscall]") {
+                continue;
+            }
+            let (from, to) = range.split_once('-').unwrap();
+            let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+            let mut part = vec![0; usize::try_from(to - from).unwrap()];
+            // A stack's guard or a page given back meanwhile is no memory any more.
+            if file.seek(SeekFrom::Start(from)).is_ok() && file.read_exact(&mut part).is_ok() {
+                bytes.append(&mut part);
+            }
+        }
+        bytes
+    }
+
     /// Resident memory, in bytes.
     pub fn resident(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
