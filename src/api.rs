@@ -7,22 +7,19 @@ use std::time::Instant;
 
 use tiny_http::Method;
 
-use crate::handshake::Handshakes;
 use crate::http::{Connection, End, Limits, Reply, Request};
-use crate::hub::Hub;
 use crate::limit::Peer;
 use crate::log::short;
 use crate::net::Stream;
 use crate::refusal::Refusal;
 use crate::route::{Origin, Origins, Route};
+use crate::services::Services;
 use crate::wire::{self, Endpoint};
 
 /// Everything that answers requests.
 pub struct Api {
-    /// The session table.
-    pub hub: Arc<Hub>,
-    /// The handshakes.
-    pub handshakes: Handshakes,
+    /// What answers need.
+    pub services: Services,
     /// Where the sync socket is.
     pub socket: Endpoint,
     /// Whose pages may use the API.
@@ -81,12 +78,12 @@ impl Api {
         match Route::find(&request.method, &request.target)? {
             Route::Root => Ok(text("SMSWithoutBorders Gateway Server\n")),
             Route::Session(user) => {
-                let ticket = self.hub.issue(&user)?;
+                let ticket = self.services.hub.issue(&user)?;
                 log::debug!("session issued user={}", short(user.as_str()));
                 Ok(text(wire::socket_url(&self.socket, &user, &ticket)))
             }
             Route::Handshake(user, session) => {
-                let answer = self.handshakes.post(&user, session, peer, &request.body);
+                let answer = self.services.handshake(&user, session, peer, &request.body);
                 let status = answer.as_ref().map_or_else(Refusal::status, |_| 200);
                 log::info!(
                     "handshake user={} session={} status={status} ms={}",

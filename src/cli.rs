@@ -25,6 +25,12 @@ pub enum Command {
     Serve,
     /// Make the server's private key.
     KeysGenerate,
+    /// Show the server's keys.
+    KeysList,
+    /// Make a new current key; the one before stays in the ring.
+    KeysRotate,
+    /// Take a key from this file into the ring.
+    KeysAdd(PathBuf),
     /// Make or complete the gateway's own table.
     Migrate,
     /// Print [`HELP`].
@@ -42,6 +48,9 @@ Usage: swob-gateway [--config FILE] [COMMAND]
 Commands:
   serve            serve phones and dashboards (the default)
   keys generate    make the server's private key; never in place of another
+  keys list        show the server's keys: use, size, date, fingerprint
+  keys rotate      make a new current key; phones that know the one before stay served
+  keys add FILE    take an older key, such as an old installation's, so that its phones are served
   migrate          make or complete the gateway's own table
 
 Options:
@@ -57,7 +66,8 @@ Exit codes: 0 done, 1 failed, 2 the command line is not understood.
 ";
 
 /// What every usage error ends with where nothing better is known.
-const COMMANDS: &str = "the commands are serve, keys generate and migrate";
+const COMMANDS: &str =
+    "the commands are serve, keys generate, keys list, keys rotate, keys add FILE and migrate";
 
 /// A command line that is not understood: one line with its remedy.
 #[derive(Debug, PartialEq)]
@@ -92,20 +102,27 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, UsageError
                     return Err(UsageError("--config is given twice; write it once".into()));
                 }
             }
-            Value(word) => words.push(word.to_string_lossy().into_owned()),
+            Value(word) => words.push(word),
             other => return Err(explain(other.unexpected())),
         }
     }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(Cli { config, command: command(&words)? })
 }
 
-fn command(words: &[&str]) -> Result<Command, UsageError> {
-    match words {
+fn command(words: &[OsString]) -> Result<Command, UsageError> {
+    let text: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let text: Vec<&str> = text.iter().map(AsRef::as_ref).collect();
+    match text.as_slice() {
         [] | ["serve"] => Ok(Command::Serve),
         ["keys", "generate"] => Ok(Command::KeysGenerate),
+        ["keys", "list"] => Ok(Command::KeysList),
+        ["keys", "rotate"] => Ok(Command::KeysRotate),
+        ["keys", "add", _] => Ok(Command::KeysAdd(words[2].clone().into())),
+        ["keys", "add"] => Err(UsageError("keys add names no file; write keys add FILE".into())),
         ["migrate"] => Ok(Command::Migrate),
-        ["keys"] => Err(UsageError("keys alone does nothing; write keys generate".into())),
+        ["keys"] => Err(UsageError(
+            "keys alone does nothing; write keys generate, list, rotate or add FILE".into(),
+        )),
         words => {
             let words = words.join(" ");
             Err(UsageError(format!("{words:?} is not a command; {COMMANDS}")))
@@ -150,6 +167,9 @@ mod tests {
         check("serve", None, Command::Serve);
         check("migrate", None, Command::Migrate);
         check("keys generate", None, Command::KeysGenerate);
+        check("keys list", None, Command::KeysList);
+        check("keys rotate", None, Command::KeysRotate);
+        check("keys add old.pem", None, Command::KeysAdd("old.pem".into()));
         check("--config a.ini", Some("a.ini"), Command::Serve);
         check("--config=a.ini migrate", Some("a.ini"), Command::Migrate);
         check("keys --config a.ini generate", Some("a.ini"), Command::KeysGenerate);
@@ -168,7 +188,9 @@ mod tests {
         check("sevre", &format!(r#""sevre" is not a command; {COMMANDS}"#));
         check("serve now", &format!(r#""serve now" is not a command; {COMMANDS}"#));
         check("keys make", &format!(r#""keys make" is not a command; {COMMANDS}"#));
-        check("keys", "keys alone does nothing; write keys generate");
+        check("keys", "keys alone does nothing; write keys generate, list, rotate or add FILE");
+        check("keys add", "keys add names no file; write keys add FILE");
+        check("keys add a b", &format!(r#""keys add a b" is not a command; {COMMANDS}"#));
         check("--config", "--config names no file; write --config FILE");
         check("--config=", "--config names no file; write --config FILE");
         check("--config a --config b", "--config is given twice; write it once");
@@ -182,12 +204,24 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let file = OsString::from_vec(b"\xff.ini".to_vec());
         let cli = parse(["--config".into(), file.clone()]).unwrap();
-        assert_eq!(cli.config, Some(file.into()));
+        assert_eq!(cli.config, Some(file.clone().into()));
+        let cli = parse(["keys".into(), "add".into(), file.clone()]).unwrap();
+        assert_eq!(cli.command, Command::KeysAdd(file.into()));
     }
 
     #[test]
     fn the_help_names_everything() {
-        for word in ["serve", "keys generate", "migrate", "--config", "--help", "--version"] {
+        for word in [
+            "serve",
+            "keys generate",
+            "keys list",
+            "keys rotate",
+            "keys add FILE",
+            "migrate",
+            "--config",
+            "--help",
+            "--version",
+        ] {
             assert!(HELP.contains(word), "{word}");
         }
         for fact in ["127.0.0.1:15000", "127.0.0.1:6996", "GATEWAY_<SECTION>_<KEY>", "Exit codes"] {

@@ -77,6 +77,8 @@ pub struct Sync {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keys {
     pub private_key: PathBuf,
+    /// The folder with every key that was ever current; by default `ring` beside the key.
+    pub ring: PathBuf,
     /// `None` takes the salt from the BE's `credentials` (contract §6).
     pub hashing_salt_file: Option<PathBuf>,
     /// `None` takes the key from the BE's `credentials` (contract §6).
@@ -281,11 +283,7 @@ impl Reader<'_> {
                 ),
                 platforms_file: self.path("sync", "platforms_file"),
             },
-            keys: Keys {
-                private_key: self.required_path("keys", "private_key"),
-                hashing_salt_file: self.path("keys", "hashing_salt_file"),
-                shared_key_file: self.path("keys", "shared_key_file"),
-            },
+            keys: self.keys(),
             mysql,
             mysql_be,
             limits: self.limits(),
@@ -293,6 +291,17 @@ impl Reader<'_> {
                 level: self.get("log", "level", value::level),
                 file: self.path("log", "file"),
             },
+        }
+    }
+
+    fn keys(&mut self) -> Keys {
+        let private_key = self.required_path("keys", "private_key");
+        let ring = self.path("keys", "ring");
+        Keys {
+            ring: ring.unwrap_or_else(|| private_key.with_file_name("ring")),
+            private_key,
+            hashing_salt_file: self.path("keys", "hashing_salt_file"),
+            shared_key_file: self.path("keys", "shared_key_file"),
         }
     }
 

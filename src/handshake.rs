@@ -10,41 +10,25 @@ use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
 use crate::crypto::{self, PhoneKey, SharedKey};
-use crate::hub::{self, Hub};
-use crate::keyring::Keyring;
+use crate::hub;
 use crate::limit::Peer;
-use crate::log::cause;
 use crate::password::Judgement;
 use crate::refusal::Refusal;
+use crate::services::{self, Services};
 use crate::session::{Attempt, SessionId, UserId};
-use crate::store::backend::{Backend, Candidate};
-use crate::store::{Database, StoreError, gateway};
+use crate::store::backend::Candidate;
+use crate::store::{StoreError, gateway};
 use crate::wire::{self, Grant, Handshake, Password};
-use crate::workers::Workers;
 
 /// What compares with the hash of no password: it is not hexadecimal.
 const NO_HASH: [u8; 128] = [b'-'; 128];
 
-/// Everything that a handshake needs.
-pub struct Handshakes {
-    /// The session table.
-    pub hub: Arc<Hub>,
-    /// The server's key.
-    pub keyring: Keyring,
-    /// Who may use the key, and when.
-    pub workers: Workers,
-    /// The BE.
-    pub backend: Backend,
-    /// Where the gateway's own table is.
-    pub gateway: Arc<Database>,
-}
-
-impl Handshakes {
+impl Services {
     /// Answers a phone at `peer`, of whatever generation.
     ///
     /// # Errors
     /// The refusals of contract §3.
-    pub fn post(
+    pub fn handshake(
         &self,
         user: &UserId,
         session: SessionId,
@@ -55,7 +39,7 @@ impl Handshakes {
         match Handshake::parse(body)? {
             Handshake::Key(key) => {
                 self.hub.begin(session, user, &Arc::new(key))?;
-                Ok(wire::key_answer(self.keyring.public_pem(), user, session))
+                Ok(wire::key_answer(&self.keyring.public_pem(), user, session))
             }
             Handshake::Password(password) => {
                 let attempt = self.hub.attempt(session, user, digest, None)?;
@@ -98,10 +82,7 @@ impl Handshakes {
 
     fn exchange(&self, exchange: &Exchange<'_>, key: &Arc<PhoneKey>) -> Result<Grant, Refusal> {
         let Exchange { user, session, peer, ref password, one_step } = *exchange;
-        let turn = self.workers.enter(peer)?;
-        log::trace!("private key used");
-        let plain = self.keyring.open(&password.ciphertext, password.sent)?;
-        drop(turn);
+        let plain = self.open(peer, &password.ciphertext, password.sent)?;
         if one_step {
             self.hub.begin(session, user, key)?;
         }
@@ -151,11 +132,8 @@ fn judge(candidate: Candidate, hash: &str) -> Option<String> {
     if right { phone } else { None }
 }
 
-/// A fault of a store, told to the log with its cause and to the client without.
 fn refuse(error: StoreError) -> Refusal {
-    let refusal = error.refusal();
-    log::error!("handshake not served status={} cause=\"{}\"", refusal.status(), cause(&error));
-    refusal
+    services::refuse("handshake")(error)
 }
 
 #[cfg(test)]

@@ -1,119 +1,80 @@
-//! The server's RSA key: the one secret that phones trust, and what OpenSSL does with it.
+//! The server's RSA keys: the secrets that phones trust, and what OpenSSL does with them.
+//!
+//! The current key is the one that step 1 hands out. Phones go on encrypting under the key that
+//! they saw when they synced (contract §4), so every key that was ever current stays in the
+//! [`ring`], and ciphertexts are tried under the current and then the retired ones.
 //!
 //! OpenSSL, not the `rsa` crate, because every release of that one has an open timing advisory
 //! (RUSTSEC-2023-0071) and this key is the site's TLS identity as well (contract §3).
 
+pub mod command;
+mod error;
+mod key;
+pub mod ring;
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::mem;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::{error, fmt};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
 
-use openssl::error::ErrorStack;
-use openssl::md::{Md, MdRef};
-use openssl::pkey::{Id, PKey, Private};
-use openssl::pkey_ctx::PkeyCtx;
-use openssl::rsa::{Padding, Rsa};
 use zeroize::Zeroizing;
 
-use crate::crypto::{Digests, Hash};
+pub use error::KeyError;
+pub use key::ServerKey;
+use ring::Ring;
+
+use crate::config;
+use crate::crypto::Digests;
+use crate::log::{cause, short};
 use crate::refusal::Refusal;
 
-/// The size of a new key, in bits: 4096 would cost seven times the time at each handshake.
-const BITS: u32 = 2048;
+/// How many keys decrypt, the current one counted: each costs a private operation at every
+/// ciphertext that opens under none.
+pub const MOST: usize = 8;
 
-/// The server's key.
+/// How often the files are looked at.
+const POLL: Duration = Duration::from_secs(2);
+
+/// The server's keys.
 pub struct Keyring {
-    private: PKey<Private>,
-    public_pem: String,
+    private_key: PathBuf,
+    ring: Ring,
+    keys: RwLock<Arc<Keys>>,
+    /// The files as they were when they were last read; held while they are.
+    seen: Mutex<Stamp>,
 }
 
-/// Why there is no key.
-#[derive(Debug)]
-pub enum KeyError {
-    /// The file cannot be read or written.
-    File(PathBuf, io::Error),
-    /// `keys generate` replaces nothing.
-    Exists(PathBuf),
-    /// The file holds no private key in PEM, or one with a passphrase.
-    Pem(PathBuf, ErrorStack),
-    /// The file holds a key of another kind, or a short one.
-    Unfit(PathBuf),
-    /// OpenSSL fails at something else.
-    OpenSsl(ErrorStack),
+struct Keys {
+    current: ServerKey,
+    /// The newest first.
+    retired: Vec<ServerKey>,
 }
 
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyError::File(path, error) if error.kind() == io::ErrorKind::NotFound => write!(
-                f,
-                "there is no server key at {}; make one with `swob-gateway keys generate`, or name \
-                 yours in [keys] private_key",
-                path.display()
-            ),
-            KeyError::File(path, _) => {
-                write!(f, "the server key at {} is out of reach", path.display())
-            }
-            KeyError::Exists(path) => write!(
-                f,
-                "there is a file at {} already, and no phone would know a new key; to use it, start \
-                 the server, else name another path in [keys] private_key",
-                path.display()
-            ),
-            KeyError::Pem(path, _) => write!(
-                f,
-                "{} holds no RSA private key in PEM without a passphrase; make one with \
-                 `swob-gateway keys generate`",
-                path.display()
-            ),
-            KeyError::Unfit(path) => write!(
-                f,
-                "{} is not an RSA key of 2048 bits or more, which phones need; certbot makes one \
-                 with --key-type rsa, Caddy with key_type rsa2048",
-                path.display()
-            ),
-            KeyError::OpenSsl(_) => write!(f, "OpenSSL makes no key"),
-        }
-    }
-}
-
-impl error::Error for KeyError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            KeyError::File(_, error) => Some(error),
-            KeyError::Pem(_, error) | KeyError::OpenSsl(error) => Some(error),
-            KeyError::Exists(_) | KeyError::Unfit(_) => None,
-        }
-    }
-}
+/// What changes with the files: of the current key and of the ring's folder, where they are.
+type Stamp = [Option<(u64, u64, u64, i64, i64, i64, i64)>; 2];
 
 impl Keyring {
-    /// Reads the server's key, PKCS#8 or PKCS#1 in PEM.
+    /// Reads the current key and the ring, and copies the one into the other before it serves.
     ///
     /// # Errors
     /// [`KeyError`], with its remedy.
-    pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let at = |error| KeyError::File(path.to_owned(), error);
-        let pem = Zeroizing::new(fs::read(path).map_err(at)?);
-        let mode = fs::metadata(path).map_err(at)?.permissions().mode();
-        if mode & 0o007 != 0 {
-            log::warn!(
-                "the server key is open to every user of this machine file={} mode={:o} remedy=\"chmod 600\"",
-                path.display(),
-                mode & 0o777
-            );
-        }
-        // The callback keeps OpenSSL from asking for a passphrase at the terminal.
-        let private = PKey::private_key_from_pem_callback(&pem, |_| Ok(0))
-            .map_err(|error| KeyError::Pem(path.to_owned(), error))?;
-        if private.id() != Id::RSA || private.bits() < BITS {
-            return Err(KeyError::Unfit(path.to_owned()));
-        }
-        let public_pem = private.public_key_to_pem().map_err(KeyError::OpenSsl)?;
-        let public_pem =
-            String::from_utf8(public_pem).map_err(|_| KeyError::Unfit(path.to_owned()))?;
-        Ok(Keyring { private, public_pem })
+    pub fn load(settings: &config::Keys) -> Result<Self, KeyError> {
+        let ring = Ring::new(&settings.ring);
+        let seen = stamp(&settings.private_key, &ring);
+        let keys = read(&settings.private_key, &ring)?;
+        log_keys(&keys);
+        Ok(Keyring {
+            private_key: settings.private_key.clone(),
+            ring,
+            keys: RwLock::new(Arc::new(keys)),
+            seen: Mutex::new(seen),
+        })
     }
 
     /// Makes a server key, for its owner's eyes alone (mode 0600), where no file is.
@@ -131,42 +92,114 @@ impl Keyring {
         fill(&mut file, path).inspect_err(|_| drop(fs::remove_file(path)))
     }
 
-    /// The public half, as step 1 hands it out.
-    pub fn public_pem(&self) -> &str {
-        &self.public_pem
+    /// The current key's public half, as step 1 hands it out.
+    pub fn public_pem(&self) -> Arc<str> {
+        self.keys().current.public_pem()
     }
 
-    /// Opens what a phone has encrypted under this key.
+    /// Opens what a phone has encrypted under any of the keys: the one way to the private
+    /// operations, each of which costs half a millisecond.
     ///
     /// # Errors
-    /// [`Refusal::Undecipherable`], whatever is wrong: told apart, the causes would decrypt for a
-    /// stranger (Manger 2001).
+    /// [`Refusal::Undecipherable`], whatever is wrong and after the same work: told apart, the
+    /// causes would decrypt for a stranger (Manger 2001).
     pub fn open(&self, ciphertext: &[u8], digests: Digests) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let open = || -> Result<Zeroizing<Vec<u8>>, ErrorStack> {
-            let mut context = PkeyCtx::new(&self.private)?;
-            context.decrypt_init()?;
-            context.set_rsa_padding(Padding::PKCS1_OAEP)?;
-            context.set_rsa_oaep_md(md(digests.oaep))?;
-            context.set_rsa_mgf1_md(md(digests.mgf1))?;
-            let mut plain = Zeroizing::new(Vec::new());
-            context.decrypt_to_vec(ciphertext, &mut plain)?;
-            Ok(plain)
-        };
-        open().map_err(|_| Refusal::Undecipherable)
+        let keys = self.keys();
+        let mut tried = std::iter::once(&keys.current).chain(&keys.retired);
+        tried.find_map(|key| key.open(ciphertext, digests)).ok_or(Refusal::Undecipherable)
     }
+
+    /// Reads the files anew; where they are wrong, the keys stay and the log says why.
+    pub fn reload(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reread(&mut seen);
+    }
+
+    /// Reads the files anew whenever they change; never returns.
+    pub fn watch(&self) -> ! {
+        loop {
+            thread::sleep(POLL);
+            self.refresh();
+        }
+    }
+
+    fn refresh(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if stamp(&self.private_key, &self.ring) != *seen {
+            self.reread(&mut seen);
+        }
+    }
+
+    fn reread(&self, seen: &mut Stamp) {
+        // Taken before the files are read: a change in between is found at the next look.
+        *seen = stamp(&self.private_key, &self.ring);
+        let old = self.keys();
+        // The key that retires is dated now, for it is the newest of the retired.
+        let keys = self
+            .ring
+            .admit(&old.current, &self.private_key)
+            .and_then(|()| read(&self.private_key, &self.ring));
+        match keys {
+            Ok(keys) => {
+                if keys.fingerprints() != old.fingerprints() {
+                    log_keys(&keys);
+                }
+                let mut place = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+                drop(mem::replace(&mut *place, Arc::new(keys)));
+            }
+            Err(error) => log::error!(
+                "the server keys stay as they were current={} cause=\"{}\"",
+                short(old.current.fingerprint()),
+                cause(&error)
+            ),
+        }
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Keys {
+    fn fingerprints(&self) -> Vec<&str> {
+        let all = std::iter::once(&self.current).chain(&self.retired);
+        all.map(ServerKey::fingerprint).collect()
+    }
+}
+
+fn read(private_key: &Path, ring: &Ring) -> Result<Keys, KeyError> {
+    let current = ServerKey::read(private_key)?;
+    ring.admit(&current, private_key)?;
+    let mut retired: Vec<ServerKey> = ring.keys()?.into_iter().map(|kept| kept.key).collect();
+    retired.retain(|key| key.fingerprint() != current.fingerprint());
+    for unused in retired.iter().skip(MOST - 1) {
+        log::warn!(
+            "an old server key is not used, since {MOST} newer ones are key={} ring={}",
+            short(unused.fingerprint()),
+            ring.folder().display()
+        );
+    }
+    retired.truncate(MOST - 1);
+    Ok(Keys { current, retired })
+}
+
+fn log_keys(keys: &Keys) {
+    let current = short(keys.current.fingerprint());
+    log::info!("server keys current={current} retired={}", keys.retired.len());
+}
+
+fn stamp(private_key: &Path, ring: &Ring) -> Stamp {
+    [private_key, ring.folder()].map(|path| {
+        let file = fs::metadata(path).ok()?;
+        let changed = (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec());
+        let (mtime, mtime_nsec, ctime, ctime_nsec) = changed;
+        Some((file.dev(), file.ino(), file.size(), mtime, mtime_nsec, ctime, ctime_nsec))
+    })
 }
 
 fn fill(file: &mut File, path: &Path) -> Result<(), KeyError> {
-    let key = Rsa::generate(BITS).and_then(PKey::from_rsa).map_err(KeyError::OpenSsl)?;
-    let pem = Zeroizing::new(key.private_key_to_pem_pkcs8().map_err(KeyError::OpenSsl)?);
+    let pem = ServerKey::generate()?.private_pem()?;
     file.write_all(&pem)
         .and_then(|()| file.sync_all())
         .map_err(|error| KeyError::File(path.to_owned(), error))
-}
-
-fn md(hash: Hash) -> &'static MdRef {
-    match hash {
-        Hash::Sha1 => Md::sha1(),
-        Hash::Sha256 => Md::sha256(),
-    }
 }

@@ -24,8 +24,9 @@ pub mod session;
 pub mod ticket;
 pub mod wire;
 
-// The use case decides the order of core, keys and store.
+// The use cases decide the order of core, keys and store.
 pub mod handshake;
+pub mod services;
 
 // The shells own one outside thing each.
 pub mod api;

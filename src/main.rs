@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use swob_gateway::cli::{self, Cli, Command};
 use swob_gateway::config::{self, Config};
-use swob_gateway::keyring::Keyring;
+use swob_gateway::keyring::{Keyring, command};
 use swob_gateway::{serve, store};
 
 fn main() -> ExitCode {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
-    match cli.command {
+    match &cli.command {
         Command::Help => print!("{}", cli::HELP),
         Command::Version => println!("swob-gateway {}", env!("CARGO_PKG_VERSION")),
         Command::Serve => serve::run(&settings(cli)?)?,
@@ -43,6 +43,16 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
                 "made the server key {}; keep a copy of it where you keep backups",
                 path.display()
             );
+        }
+        Command::KeysList => print!("{}", command::list(&settings(cli)?.keys)?),
+        Command::KeysRotate => {
+            let fingerprint = command::rotate(&settings(cli)?.keys, None)?;
+            println!("the current server key is now {fingerprint}; the one before is in the ring");
+        }
+        Command::KeysAdd(file) => {
+            let keys = settings(cli)?.keys;
+            let fingerprint = command::add(&keys, file)?;
+            println!("the ring {} has the key {fingerprint}", keys.ring.display());
         }
         Command::Migrate => {
             let settings = settings(cli)?;

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use std::{error, fmt, io, thread};
 
 use rustix::net::Shutdown;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::api::Api;
 use crate::config::{self, Config};
-use crate::handshake::Handshakes;
 use crate::http::{Limits, Reply};
 use crate::hub::{Admission, Hub};
 use crate::keyring::Keyring;
@@ -20,6 +19,7 @@ use crate::log::cause;
 use crate::net::{self, Acceptor, Gate};
 use crate::password::PasswordRates;
 use crate::route::Origins;
+use crate::services::Services;
 use crate::session::Rules;
 use crate::socket::{SocketLimits, Sockets};
 use crate::store::backend::{self, Backend};
@@ -76,9 +76,9 @@ impl error::Error for ServeError {
 /// Whatever stops the start, with its remedy.
 pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     // Signals are caught before the first thread is there, so that none is lost.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(ServeError::System)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServeError::System)?;
     crate::log::start(&config.log)?;
-    let keyring = Keyring::load(&config.keys.private_key)?;
+    let keyring = Arc::new(Keyring::load(&config.keys)?);
     let listed = backend::listed_platforms(config.sync.platforms_file.as_ref())?;
     let gateway = Arc::new(Database::new(&config.mysql)?);
     let shared = || Ok(Arc::clone(&gateway));
@@ -101,10 +101,9 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let origins = Origins { listed, localhost: config.sync.accept_unissued_sessions };
     let leaving = Arc::new(AtomicBool::new(false));
     let api = Arc::new(Api {
-        hub: Arc::clone(&hub),
-        handshakes: Handshakes {
+        services: Services {
             hub: Arc::clone(&hub),
-            keyring,
+            keyring: Arc::clone(&keyring),
             workers: Workers::new(),
             backend,
             gateway,
@@ -125,6 +124,8 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
 
     let timer = Arc::clone(&hub);
     spawn("timer", move || timer.keep_time())?;
+    let watcher = Arc::clone(&keyring);
+    spawn("keys", move || watcher.watch())?;
     let serve = Arc::clone(&api);
     let serve = Box::new(move |stream, peer| serve.serve(stream, peer));
     let mut listeners = accept(config, "api", API_STACK, serve, api_listeners, &leaving)?;
@@ -132,10 +133,14 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     listeners.extend(accept(config, "socket", SOCKET_STACK, serve, socket_listeners, &leaving)?);
     log::info!("ready api={} sockets={}", api_at.url("http", ""), socket_at.url("ws", ""));
     let greeter = Arc::clone(&api);
-    spawn("greeter", move || greet(&greeter.handshakes))?;
+    spawn("greeter", move || greet(&greeter.services))?;
 
-    if let Some(signal) = signals.forever().next() {
-        log::info!("leaving signal={signal} sockets={}", hub.sockets());
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            log::info!("leaving signal={signal} sockets={}", hub.sockets());
+            break;
+        }
+        keyring.reload();
     }
     leaving.store(true, Ordering::Relaxed);
     for listener in &listeners {
@@ -297,15 +302,15 @@ fn warn_of_plain_http(settings: &config::Http, at: &Endpoint) {
 
 /// Looks at both databases once, so that the administrator reads in the log what phones would
 /// meet; the server serves meanwhile, and without them.
-fn greet(handshakes: &Handshakes) {
-    match gateway::greet(&handshakes.gateway) {
+fn greet(services: &Services) {
+    match gateway::greet(&services.gateway) {
         Ok(()) => log::info!("gateway database ready"),
         Err(error) => log::error!(
             "gateway database not ready cause=\"{}\" remedy=\"check [mysql]; `swob-gateway migrate` makes the table\"",
             cause(&error)
         ),
     }
-    match handshakes.backend.greet() {
+    match services.backend.greet() {
         Ok(layout) => log::info!("BE database ready layout=\"{layout}\""),
         Err(error) => log::error!(
             "BE database not ready cause=\"{}\" remedy=\"check [mysql_be] and its grants\"",

@@ -23,6 +23,7 @@ const SHELLS: &[&str] = &[
     "main",
     "net",
     "serve",
+    "services",
     "socket",
     "store",
     "workers",
@@ -55,13 +56,14 @@ const CHANCE_AND_TIME: &[&str] = &["Instant::now", "SystemTime::now", "OsRng", "
 fn may_import(module: &str) -> Option<Vec<&'static str>> {
     let (core, more): (&[&str], &[&str]) = match module {
         core if CORE.contains(&core) => (CORE, &[]),
-        "handshake" => (CORE, &["hub", "keyring", "log", "store", "workers"]),
+        "services" => (CORE, &["hub", "keyring", "log", "store", "workers"]),
+        "handshake" => (CORE, &["hub", "services", "store"]),
         "hub" | "workers" => (CORE, &[]),
         "keyring" | "net" | "store" => {
-            (&["crypto", "limit", "refusal", "session", "wire"], &["config"])
+            (&["crypto", "limit", "refusal", "session", "wire"], &["config", "log"])
         }
         "http" => (&["refusal", "wire"], &["net"]),
-        "api" | "socket" => (CORE, &["handshake", "http", "hub", "log", "net"]),
+        "api" | "socket" => (CORE, &["http", "hub", "log", "net", "services"]),
         "config" => (&["password", "wire"], &[]),
         "log" => (&[], &["config"]),
         "cli" | "lib" => (&[], &[]),

@@ -61,6 +61,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("sync", "accept_unissued_sessions", "no"),
     plain("sync", "platforms_file", ""),
     plain("keys", "private_key", "server.key"),
+    plain("keys", "ring", ""),
     shared("keys", "hashing_salt_file", "", &["HASHING_SALT"]),
     shared("keys", "shared_key_file", "", &["SHARED_KEY"]),
     shared("mysql", "host", "127.0.0.1", &["MYSQL_HOST"]),

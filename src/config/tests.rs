@@ -35,6 +35,7 @@ fn wrong(text: &str, env: &[(&str, &str)], expected: &[&str]) {
 fn defaults() -> Config {
     let mut config = Config::default();
     config.keys.private_key = Path::new(FOLDER).join(config.keys.private_key);
+    config.keys.ring = Path::new(FOLDER).join(config.keys.ring);
     config
 }
 
@@ -72,6 +73,7 @@ fn the_defaults() {
     assert_eq!(config.sync.session_paused_timeout, Duration::from_secs(120));
     assert!(!config.sync.accept_unissued_sessions);
     assert_eq!(config.keys.private_key, Path::new("server.key"));
+    assert_eq!(config.keys.ring, Path::new("ring"));
     assert_eq!((config.mysql.host.as_str(), config.mysql.port), ("127.0.0.1", 3306));
     assert_eq!(config.mysql.password.expose(), "");
     assert_eq!(config.mysql_be, None);

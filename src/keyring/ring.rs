@@ -1,0 +1,151 @@
+//! The ring: a folder that holds a copy of every key that was ever current, so that a renewal
+//! loses none. Nothing here ever deletes a key.
+//!
+//! A file is named by its key's fingerprint, and its time of change is when the key was last known
+//! to be current or was added: the order in which retired keys are tried. Whole files alone get a
+//! name that ends in `.pem`.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::SystemTime;
+
+use super::{KeyError, ServerKey};
+use crate::log::cause;
+
+/// The folder.
+pub struct Ring {
+    folder: PathBuf,
+}
+
+/// A key of the ring.
+pub struct Kept {
+    /// When it was last known to be current, or was added.
+    pub date: SystemTime,
+    /// The key.
+    pub key: ServerKey,
+}
+
+impl Ring {
+    /// The ring in this folder, which need not be there yet.
+    pub fn new(folder: &Path) -> Self {
+        Ring { folder: folder.to_owned() }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Copies a key in, or dates the copy that is there anew. When this returns, the key survives
+    /// a crash of the machine. A folder that is made now goes to the owner of the file `like`.
+    ///
+    /// # Errors
+    /// [`KeyError::Ring`]
+    pub fn admit(&self, key: &ServerKey, like: &Path) -> Result<(), KeyError> {
+        let at = |error| KeyError::Ring(self.folder.clone(), error);
+        self.make(like).map_err(at)?;
+        let file = self.folder.join(format!("{}.pem", key.fingerprint()));
+        if file.try_exists().map_err(at)? {
+            // The date orders retired keys and no more: a ring that is read-only goes on serving.
+            let dated = File::options().append(true).open(&file);
+            let _ = dated.and_then(|file| file.set_modified(SystemTime::now()));
+            return Ok(());
+        }
+        let owner = fs::metadata(&self.folder).map_err(at)?;
+        replace(&file, &key.private_pem()?, 0o600, &owner).map_err(at)
+    }
+
+    fn make(&self, like: &Path) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            // A folder that is there on a read-only file system may be told either way.
+            Err(_) if self.folder.is_dir() => return Ok(()),
+            made => made?,
+        }
+        give(&File::open(&self.folder)?, &fs::metadata(like)?)?;
+        sync_parent(&self.folder)
+    }
+
+    /// Every key in the folder, the newest first. A file that holds none is told to the log.
+    ///
+    /// # Errors
+    /// [`KeyError::Ring`] where the folder cannot be read; one that is not there is empty.
+    pub fn keys(&self) -> Result<Vec<Kept>, KeyError> {
+        let at = |error| KeyError::Ring(self.folder.clone(), error);
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(at)?,
+        };
+        let mut keys: Vec<Kept> = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(at)?.path();
+            if path.extension().is_none_or(|extension| extension != "pem") {
+                continue;
+            }
+            let date = fs::metadata(&path).and_then(|metadata| metadata.modified());
+            let kept = date
+                .map_err(|error| KeyError::File(path.clone(), error))
+                .and_then(|date| Ok(Kept { date, key: ServerKey::read(&path)? }));
+            match kept {
+                Ok(kept) => keys.push(kept),
+                Err(error) => {
+                    log::error!("a key of the ring is of no use cause=\"{}\"", cause(&error))
+                }
+            }
+        }
+        keys.sort_by(|a, b| {
+            b.date.cmp(&a.date).then_with(|| a.key.fingerprint().cmp(b.key.fingerprint()))
+        });
+        // An administrator may have put a key in under a name of their own as well.
+        let mut seen = Vec::new();
+        keys.retain(|kept| {
+            let known = seen.iter().any(|name| name == kept.key.fingerprint());
+            seen.push(kept.key.fingerprint().to_owned());
+            !known
+        });
+        Ok(keys)
+    }
+}
+
+/// Writes a file in place of another at one stroke: a crash leaves the old one or the new one. It
+/// goes to the owner of `like`.
+///
+/// # Errors
+/// As the file system says; the old file stays.
+pub fn replace(path: &Path, content: &[u8], mode: u32, like: &Metadata) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", process::id()));
+    let new = path.with_file_name(name);
+    let write = || {
+        // One of the same name is what a crash of an earlier process has left.
+        let _ = fs::remove_file(&new);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        file.write_all(content)?;
+        give(&file, like)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        sync_parent(path)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// Root's commands must not take files from the server's account.
+fn give(file: &File, like: &Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) == (like.uid(), like.gid()) {
+        return Ok(());
+    }
+    match fchown(file, Some(like.uid()), Some(like.gid())) {
+        // Whoever is not root makes files for themselves alone.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}

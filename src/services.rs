@@ -1,0 +1,57 @@
+//! What the use cases share: the session table, the server's keys and both databases.
+//!
+//! Each use case is one function here, in a module of its own that decides the order of things.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::crypto::Digests;
+use crate::hub::Hub;
+use crate::keyring::Keyring;
+use crate::limit::Peer;
+use crate::log::cause;
+use crate::refusal::Refusal;
+use crate::store::backend::Backend;
+use crate::store::{Database, StoreError};
+use crate::workers::Workers;
+
+/// Everything that the use cases work with.
+pub struct Services {
+    /// The session table.
+    pub hub: Arc<Hub>,
+    /// The server's keys.
+    pub keyring: Arc<Keyring>,
+    /// Who may use the keys, and when.
+    pub workers: Workers,
+    /// The BE.
+    pub backend: Backend,
+    /// Where the gateway's own table is.
+    pub gateway: Arc<Database>,
+}
+
+impl Services {
+    /// Opens what a phone at `peer` has encrypted, when it is its turn.
+    ///
+    /// # Errors
+    /// As [`Workers::enter`] and [`Keyring::open`].
+    pub fn open(
+        &self,
+        peer: Peer,
+        ciphertext: &[u8],
+        digests: Digests,
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let _turn = self.workers.enter(peer)?;
+        log::trace!("private key used");
+        self.keyring.open(ciphertext, digests)
+    }
+}
+
+/// A fault of a store during `work`, told to the log with its cause and to the client without.
+pub fn refuse(work: &'static str) -> impl Fn(StoreError) -> Refusal {
+    move |error| {
+        let refusal = error.refusal();
+        log::error!("{work} not served status={} cause=\"{}\"", refusal.status(), cause(&error));
+        refusal
+    }
+}
