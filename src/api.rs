@@ -1,6 +1,6 @@
 //! The API: from a request to its route, its use case and its reply; CORS; one log line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -47,7 +47,7 @@ impl Api {
                 }
             };
             let busy = Busy::new(&self.busy);
-            let reply = self.answer(&request, Peer::of(address.ip()));
+            let reply = self.answer(&request, address.ip());
             let keep = request.keeps_alive() && !self.leaving.load(Ordering::Relaxed);
             let written = connection.write(&reply, keep, request.method == Method::Head);
             drop(busy);
@@ -57,12 +57,12 @@ impl Api {
         }
     }
 
-    fn answer(&self, request: &Request, peer: Peer) -> Reply {
+    fn answer(&self, request: &Request, address: IpAddr) -> Reply {
         let origin = self.origins.judge(request.header("origin"));
         let mut reply = match (&request.method, &origin) {
             (Method::Options, Origin::Foreign) => Reply::refusal(&Refusal::Origin),
             (Method::Options, _) => preflight(),
-            _ => self.dispatch(request, peer).unwrap_or_else(|refusal| Reply::refusal(&refusal)),
+            _ => self.dispatch(request, address).unwrap_or_else(|refusal| Reply::refusal(&refusal)),
         };
         // A cache must not give one origin's answer to another's page.
         reply.headers.push(("Vary", "Origin".to_owned()));
@@ -73,7 +73,8 @@ impl Api {
         reply
     }
 
-    fn dispatch(&self, request: &Request, peer: Peer) -> Result<Reply, Refusal> {
+    fn dispatch(&self, request: &Request, address: IpAddr) -> Result<Reply, Refusal> {
+        let peer = Peer::of(address);
         let start = Instant::now();
         match Route::find(&request.method, &request.target)? {
             Route::Root => Ok(text("SMSWithoutBorders Gateway Server\n")),
@@ -84,17 +85,37 @@ impl Api {
             }
             Route::Handshake(user, session) => {
                 let answer = self.services.handshake(&user, session, peer, &request.body);
-                let status = answer.as_ref().map_or_else(Refusal::status, |_| 200);
                 log::info!(
-                    "handshake user={} session={} status={status} ms={}",
+                    "handshake user={} session={} status={} ms={}",
                     short(user.as_str()),
                     short(session),
+                    status(&answer),
                     start.elapsed().as_millis()
                 );
-                Ok(Reply::new(200, "application/json", answer?.to_string()))
+                Ok(json(&answer?))
+            }
+            Route::Verification => {
+                let answer = self.services.verify(peer, &request.body);
+                let ms = start.elapsed().as_millis();
+                log::info!("verification status={} ms={ms}", status(&answer));
+                Ok(json(&answer?))
+            }
+            Route::Removal => {
+                let answer = self.services.remove(address, &request.body);
+                log::info!("removal address={address} status={}", status(&answer));
+                // The status is 200 and the body OK, as the predecessor has it.
+                answer.map(|()| text("OK"))
             }
         }
     }
+}
+
+fn status<T>(answer: &Result<T, Refusal>) -> u16 {
+    answer.as_ref().map_or_else(Refusal::status, |_| 200)
+}
+
+fn json(body: &serde_json::Value) -> Reply {
+    Reply::new(200, "application/json", body.to_string())
 }
 
 fn text(body: impl Into<Vec<u8>>) -> Reply {

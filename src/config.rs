@@ -10,7 +10,7 @@ mod tests;
 mod value;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{error, fmt, fs, io};
@@ -105,6 +105,8 @@ pub struct Limits {
     pub max_connections: usize,
     pub max_connections_per_address: usize,
     pub max_sockets_per_user_and_address: usize,
+    /// Who may remove users (contract §5); empty is everyone.
+    pub removal_allowed_addresses: Vec<IpAddr>,
     /// Until the first byte of a request.
     pub idle_timeout: Duration,
     /// From the first byte of a request to the end of its head.
@@ -361,6 +363,11 @@ impl Reader<'_> {
             max_connections: count("max_connections"),
             max_connections_per_address: count("max_connections_per_address"),
             max_sockets_per_user_and_address: count("max_sockets_per_user_and_address"),
+            removal_allowed_addresses: self.get(
+                "limits",
+                "removal_allowed_addresses",
+                value::peers,
+            ),
             idle_timeout: self.get("limits", "idle_timeout", value::seconds),
             head_timeout: self.get("limits", "head_timeout", value::seconds),
             body_timeout: self.get("limits", "body_timeout", value::seconds),

@@ -1,7 +1,10 @@
-//! The cryptography that needs no secret of the server: phone keys, OAEP towards a phone, HMAC.
+//! The cryptography that needs no private key: phone keys, OAEP towards a phone, PSS, HMAC, and
+//! what the BE has sealed.
 //!
 //! Whatever touches the server's private key is [`crate::keyring`]'s and OpenSSL's. Chance comes
 //! from the caller.
+
+pub mod removal;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
@@ -11,7 +14,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::rand_core::CryptoRng;
 use rsa::traits::PublicKeyParts as _;
-use rsa::{Oaep, RsaPublicKey};
+use rsa::{Oaep, Pss, RsaPublicKey};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 use zeroize::Zeroizing;
@@ -121,6 +124,14 @@ impl PhoneKey {
         }?;
         Ok(STANDARD.encode(sealed))
     }
+
+    /// Whether the phone has signed this message: RSA-PSS, SHA-512, MGF1-SHA-512, 64 bytes of
+    /// salt (contract §4).
+    pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        const SALT: usize = 64;
+        let scheme = Pss::<Sha512>::new_with_salt(SALT);
+        self.key.verify(scheme, &Sha512::digest(message), signature).is_ok()
+    }
 }
 
 /// The AES-256 key that a phone gets: 16 random bytes as 32 lower-case hexadecimal digits, whose
@@ -131,6 +142,12 @@ impl SharedKey {
     /// A key over 16 bytes that the caller drew from a cryptographic generator.
     pub fn new(random: [u8; 16]) -> Self {
         SharedKey(Zeroizing::new(format!("{:032x}", u128::from_be_bytes(random))))
+    }
+
+    /// Reads the 32 digits, as the table keeps them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fit = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        fit.then(|| SharedKey(Zeroizing::new(text.to_owned())))
     }
 
     /// The 32 digits.
@@ -144,6 +161,12 @@ pub fn hmac_sha512_hex(key: &[u8], message: &[u8]) -> String {
     let mut mac = Hmac::<Sha512>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(message);
     hex(&mac.finalize().into_bytes())
+}
+
+/// Whether a text is an msisdn_hash: the HMAC-SHA512 of a phone number, 128 lower-case
+/// hexadecimal characters (contract §5).
+pub fn is_msisdn_hash(text: &[u8]) -> bool {
+    text.len() == 128 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The SHA-256 digest by which an exact repeat of a body is known.
@@ -252,6 +275,62 @@ mod tests {
                 opener.decrypt_to_vec(&decode_base64(&sealed).unwrap(), &mut plain).unwrap();
                 assert_eq!(plain, b"secret", "{digests:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_signature_is_good_for_its_key_its_message_and_its_parameters_alone() {
+        use openssl::hash::MessageDigest;
+        use openssl::pkey::PKey;
+        use openssl::rsa::Padding;
+        use openssl::sign::{RsaPssSaltlen, Signer};
+        let private = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let phone = |key: &PKey<_>| {
+            let pem = String::from_utf8(key.public_key_to_pem().unwrap()).unwrap();
+            PhoneKey::parse(&pem).unwrap()
+        };
+        let sign = |digest, mgf1, salt| {
+            let mut signer = Signer::new(digest, &private).unwrap();
+            signer.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
+            signer.set_rsa_mgf1_md(mgf1).unwrap();
+            signer.set_rsa_pss_saltlen(RsaPssSaltlen::custom(salt)).unwrap();
+            signer.sign_oneshot_to_vec(b"601141fe").unwrap()
+        };
+        let (sha256, sha512) = (MessageDigest::sha256(), MessageDigest::sha512());
+        let own = phone(&private);
+        let good = sign(sha512, sha512, 64);
+        assert!(own.has_signed(b"601141fe", &good));
+        assert!(!own.has_signed(b"601141ff", &good));
+        let other = phone(&PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap());
+        assert!(!other.has_signed(b"601141fe", &good));
+        for bad in [
+            sign(sha512, sha512, 32),
+            sign(sha512, sha256, 64),
+            sign(sha256, sha256, 32),
+            good[1..].to_vec(),
+            [&[0], &*good].concat(),
+            vec![0; 256],
+            vec![0xff; 256],
+            vec![1],
+        ] {
+            assert!(!own.has_signed(b"601141fe", &bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn texts_of_the_table_and_of_the_be() {
+        let check = |text: &str, expected| {
+            assert_eq!(SharedKey::parse(text).is_some(), expected, "{text}");
+        };
+        check(SharedKey::new([7; 16]).as_str(), true);
+        check(&"A".repeat(32), true);
+        for text in ["", &"a".repeat(31), &"a".repeat(33), &"g".repeat(32), &"ä".repeat(16)] {
+            check(text, false);
+        }
+        let hash = hmac_sha512_hex(b"salt", b"+237123456789");
+        assert!(is_msisdn_hash(hash.as_bytes()));
+        for text in [&hash[1..], &format!("{hash}0"), &hash.to_uppercase(), &"g".repeat(128), ""] {
+            assert!(!is_msisdn_hash(text.as_bytes()), "{text}");
         }
     }
 

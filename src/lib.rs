@@ -26,7 +26,9 @@ pub mod wire;
 
 // The use cases decide the order of core, keys and store.
 pub mod handshake;
+pub mod removal;
 pub mod services;
+pub mod verification;
 
 // The shells own one outside thing each.
 pub mod api;

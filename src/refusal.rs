@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// An answer that is not a success (contract §1 and §3).
+/// An answer that is not a success (contract §1 and §3 to §5).
 ///
 /// Every refusal is `Copy` and carries no text of the client, so that none can leak what it saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,11 @@ pub enum Refusal {
     Credentials,
     /// 403: a browser page of another origin than the settings allow.
     Origin,
+    /// 403: the server does not hold the key that this phone has, and is certain of it: the app
+    /// forgets its key (contract §4).
+    Forged,
+    /// 403: one answer for whatever is no removal by the BE, so that it is no oracle.
+    Removal,
     /// 404: one answer for unknown, foreign, rotated, used and expired sessions.
     Session,
     /// 404: no such path.
@@ -44,6 +49,8 @@ pub enum Refusal {
     Full(Duration),
     /// 503: a database is away; welcome again after the time given.
     Away(Duration),
+    /// 503: nobody can tell whether a phone's key is the one held; only a new sync can mend it.
+    Unsure(Duration),
 }
 
 impl Refusal {
@@ -52,7 +59,7 @@ impl Refusal {
         match self {
             Refusal::Malformed(_) | Refusal::Undecipherable => 400,
             Refusal::Credentials => 401,
-            Refusal::Origin => 403,
+            Refusal::Origin | Refusal::Forged | Refusal::Removal => 403,
             Refusal::Session | Refusal::Path => 404,
             Refusal::Method(_) => 405,
             Refusal::Late => 408,
@@ -62,7 +69,7 @@ impl Refusal {
             Refusal::Head => 431,
             Refusal::Fault => 500,
             Refusal::Coding => 501,
-            Refusal::Full(_) | Refusal::Away(_) => 503,
+            Refusal::Full(_) | Refusal::Away(_) | Refusal::Unsure(_) => 503,
         }
     }
 
@@ -75,6 +82,8 @@ impl Refusal {
             }
             Refusal::Credentials => "the user or the password is wrong",
             Refusal::Origin => "this origin is not among allowed_origins",
+            Refusal::Forged => "this server does not hold this phone's key; scan a QR code to sync",
+            Refusal::Removal => "this is no removal that the BE has sealed and may send",
             Refusal::Session => "this session is unknown or over; scan the current QR code",
             Refusal::Path => "there is nothing at this path",
             Refusal::Method(_) => "this path does not take this method",
@@ -85,7 +94,7 @@ impl Refusal {
             Refusal::Crowd(_) => "too many connections from this address",
             Refusal::Head => "the request head is too large, or has more than 64 headers",
             Refusal::Coding => "the only transfer coding understood is chunked",
-            Refusal::Fault | Refusal::Full(_) | Refusal::Away(_) => "",
+            Refusal::Fault | Refusal::Full(_) | Refusal::Away(_) | Refusal::Unsure(_) => "",
         }
     }
 
@@ -95,7 +104,8 @@ impl Refusal {
             Refusal::Attempts(wait)
             | Refusal::Crowd(wait)
             | Refusal::Full(wait)
-            | Refusal::Away(wait) => Some(*wait),
+            | Refusal::Away(wait)
+            | Refusal::Unsure(wait) => Some(*wait),
             _ => None,
         }
     }
@@ -113,6 +123,8 @@ mod tests {
             Refusal::Undecipherable,
             Refusal::Credentials,
             Refusal::Origin,
+            Refusal::Forged,
+            Refusal::Removal,
             Refusal::Session,
             Refusal::Path,
             Refusal::Method("GET"),
@@ -126,6 +138,7 @@ mod tests {
             Refusal::Coding,
             Refusal::Full(wait),
             Refusal::Away(wait),
+            Refusal::Unsure(wait),
         ];
         for refusal in all {
             let told = refusal.status() < 500 || refusal == Refusal::Coding;

@@ -1,4 +1,4 @@
-//! Which resource a request means, aliases included (contract §1 to §3). Nothing is percent-decoded.
+//! Which resource a request means, aliases included (contract §1 to §5). Nothing is percent-decoded.
 
 use tiny_http::Method;
 
@@ -14,6 +14,10 @@ pub enum Route {
     Session(UserId),
     /// `POST /v2/sync/users/{user_id}/sessions/{session_id}`, with `/` or `/handshake` too.
     Handshake(UserId, SessionId),
+    /// `POST /v2/sync/users/verification`: a phone checks its key (contract §4).
+    Verification,
+    /// `DELETE /v2/sync/users`: the BE removes a user (contract §5).
+    Removal,
 }
 
 impl Route {
@@ -25,6 +29,11 @@ impl Route {
         let segments = segments(target);
         let (route, allowed) = match *segments.as_slice() {
             [""] => (Route::Root, "GET"),
+            ["v2", "sync", "users"] => (Route::Removal, "DELETE"),
+            // A user may have this name: a GET opens a session for them.
+            ["v2", "sync", "users", "verification"] if *method == Method::Post => {
+                (Route::Verification, "POST")
+            }
             ["v2", "sync", "users", user] => (Route::Session(UserId::parse(user)?), "GET"),
             ["v2", "sync", "users", user, "sessions", session]
             | ["v2", "sync", "users", user, "sessions", session, "" | "handshake"] => {
@@ -33,8 +42,11 @@ impl Route {
             _ => return Err(Refusal::Path),
         };
         match (method, allowed) {
-            (Method::Get | Method::Head, "GET") | (Method::Post, "POST") => Ok(route),
+            (Method::Get | Method::Head, "GET")
+            | (Method::Post, "POST")
+            | (Method::Delete, "DELETE") => Ok(route),
             (_, "GET") => Err(Refusal::Method("GET, HEAD, OPTIONS")),
+            (_, "DELETE") => Err(Refusal::Method("DELETE, OPTIONS")),
             (..) => Err(Refusal::Method("POST, OPTIONS")),
         }
     }
@@ -125,6 +137,13 @@ mod tests {
         check(Method::Post, &format!("/v2/sync/users/ada/sessions/{id}/other"), Err(404));
         check(Method::Post, "/v2/sync/users/ada/sessions/short", Err(404));
         check(Method::Post, "/v2/sync/users/ada", Err(405));
+        check(Method::Post, "/v2/sync/users/verification", Ok(Route::Verification));
+        let named = Route::Session(UserId::parse("verification").unwrap());
+        check(Method::Get, "/v2/sync/users/verification", Ok(named));
+        check(Method::Post, "/v2/sync/users/verification/", Err(404));
+        check(Method::Delete, "/v2/sync/users", Ok(Route::Removal));
+        check(Method::Get, "/v2/sync/users", Err(405));
+        check(Method::Delete, "/v2/sync/users/ada", Err(405));
         check(Method::Get, "/v2/sync/users/..", Err(400));
         check(Method::Get, "/v2/sync/users/%61da", Err(400));
         check(Method::Get, "/v2/sync/users/", Err(400));

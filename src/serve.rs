@@ -84,7 +84,7 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let shared = || Ok(Arc::clone(&gateway));
     let backend =
         config.mysql_be.as_ref().map_or_else(shared, |be| Database::new(be).map(Arc::new))?;
-    let backend = Backend::new(backend, config.keys.hashing_salt_file.clone(), listed);
+    let backend = Backend::new(backend, &config.keys, listed);
 
     let api_listeners = listen("http", &config.http.listen)?;
     let socket_listeners = listen("websocket", &config.websocket.listen)?;
@@ -107,6 +107,7 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
             workers: Workers::new(),
             backend,
             gateway,
+            removers: config.limits.removal_allowed_addresses.clone(),
         },
         socket: socket_at.clone(),
         origins: origins.clone(),

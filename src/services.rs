@@ -2,6 +2,7 @@
 //!
 //! Each use case is one function here, in a module of its own that decides the order of things.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -28,6 +29,8 @@ pub struct Services {
     pub backend: Backend,
     /// Where the gateway's own table is.
     pub gateway: Arc<Database>,
+    /// The addresses that may remove users; empty is everyone.
+    pub removers: Vec<IpAddr>,
 }
 
 impl Services {

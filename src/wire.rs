@@ -2,13 +2,16 @@
 //!
 //! Nothing here decides; it turns bytes into checked values and values into bytes.
 
+mod body;
+
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::crypto::{Digests, Hash, PhoneKey, decode_base64};
 use crate::refusal::Refusal;
 use crate::session::{SessionId, UserId};
+use body::Body;
 
 /// The frame that tells the dashboard that a phone has begun.
 pub const PAUSE: &str = "201- pause";
@@ -120,59 +123,58 @@ impl Password {
     }
 }
 
-/// A JSON object, read with the leniency of contract §3.
-struct Body(Map<String, Value>);
+/// A phone's question whether the server holds its key (contract §4).
+#[derive(Debug)]
+pub struct Verification {
+    /// The msisdn_hash, RSA-OAEP under a key of the server.
+    pub msisdn: Vec<u8>,
+    /// The digests of that ciphertext.
+    pub digests: Digests,
+    /// RSA-PSS over the msisdn_hash.
+    pub signature: Vec<u8>,
+}
 
-impl Body {
-    fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        match serde_json::from_slice(&escape_controls(bytes)) {
-            Ok(Value::Object(members)) => Ok(Body(members)),
-            Ok(_) => Err(Refusal::Malformed("the body is not a JSON object")),
-            Err(_) => Err(Refusal::Malformed("the body is not JSON")),
-        }
-    }
-
-    /// A member's text; one that is `null` is one that is missing.
-    fn text(&self, name: &str, otherwise: &'static str) -> Result<Option<&str>, Refusal> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Refusal::Malformed(otherwise)),
-        }
-    }
-
-    /// The digest under the first of these names that the body has.
-    fn hash(&self, names: &[&str], default: Hash) -> Result<Hash, Refusal> {
-        for name in names {
-            if let Some(text) = self.text(name, "a digest must be a string")? {
-                return Hash::parse(text);
-            }
-        }
-        Ok(default)
+impl Verification {
+    /// Reads a body, whatever its content type.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] with what is wrong in it.
+    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        let body = Body::parse(body)?;
+        let msisdn = body
+            .text("msisdn", "msisdn must be a string")?
+            .ok_or(Refusal::Malformed("msisdn is missing"))?;
+        let signature = body
+            .text("msisdn_signature", "msisdn_signature must be a string")?
+            .ok_or(Refusal::Malformed("msisdn_signature is missing"))?;
+        let signature = decode_base64(signature).ok().filter(|bytes| !bytes.is_empty());
+        Ok(Verification {
+            msisdn: decode_base64(msisdn)
+                .map_err(|_| Refusal::Malformed("msisdn is not base64 of a ciphertext"))?,
+            digests: Digests {
+                oaep: body.hash(&["hashingAlgorithm"], Hash::Sha256)?,
+                mgf1: body.hash(&["mgf1ParameterSpec"], Hash::Sha1)?,
+            },
+            signature: signature
+                .ok_or(Refusal::Malformed("msisdn_signature is not base64 of a signature"))?,
+        })
     }
 }
 
-/// Escapes control characters within strings: shell clients paste a PEM with its newlines, which
-/// strict JSON (RFC 8259 §7) forbids.
-fn escape_controls(bytes: &[u8]) -> Vec<u8> {
-    let mut strict = Vec::with_capacity(bytes.len() + 64);
-    let (mut in_string, mut escaped) = (false, false);
-    for &byte in bytes {
-        if in_string && byte < 0x20 {
-            let form: &[u8] = if escaped { b"u00" } else { b"\\u00" };
-            strict.extend(form);
-            strict.extend(format!("{byte:02x}").bytes());
-            escaped = false;
-            continue;
-        }
-        match byte {
-            b'"' if !escaped => in_string = !in_string,
-            _ => {}
-        }
-        escaped = in_string && byte == b'\\' && !escaped;
-        strict.push(byte);
-    }
-    strict
+/// The answer to a phone whose key the server holds: RSA-OAEP in base64.
+pub fn verification_answer(shared_key: &str) -> Value {
+    json!({ "shared_key": shared_key })
+}
+
+/// The `msisdn_hashed` with which the BE removes a user (contract §5).
+///
+/// # Errors
+/// [`Refusal::Malformed`] where the body is not JSON or lacks it. What the text itself is worth
+/// is [`crate::crypto::removal`]'s to say, in one way.
+pub fn removal(body: &[u8]) -> Result<String, Refusal> {
+    let body = Body::parse(body)?;
+    let text = body.text("msisdn_hashed", "msisdn_hashed must be a string")?;
+    text.map(str::to_owned).ok_or(Refusal::Malformed("msisdn_hashed is missing"))
 }
 
 /// A platform as the apps read it.
@@ -302,19 +304,6 @@ mod tests {
     }
 
     #[test]
-    fn raw_control_characters_are_read_within_strings_alone() {
-        let check = |text: &str, expected: &str| {
-            let body = Body::parse(text.as_bytes()).unwrap();
-            assert_eq!(body.text("a", "").unwrap(), Some(expected), "{text:?}");
-        };
-        check("{\"a\":\"x\ny\"}", "x\ny");
-        check("{\n\t\"a\":\r\n\"x\r\n\ty\"\n}\n", "x\r\n\ty");
-        check(r#"{"a":"x\/y\n\"z\"\\"}"#, "x/y\n\"z\"\\");
-        check("{\"a\":\"\\\\\n\"}", "\\\n");
-        check("{\"b\":\"\\\"\n{\",\"a\":\"1\"}", "1");
-    }
-
-    #[test]
     fn a_body_that_cannot_be_understood_is_malformed() {
         let deep = "[".repeat(60_000);
         for text in [
@@ -374,6 +363,50 @@ mod tests {
             (Sha256, Sha1),
             (Sha256, Sha256),
         );
+    }
+
+    #[test]
+    fn a_verification_names_the_digests_of_its_msisdn() {
+        let check = |members: &str, oaep, mgf1| {
+            let body =
+                format!("{{\"msisdn\":\"YQ==\\n\",\"msisdn_signature\":\"Yg\\/b\"{members}}}");
+            let verification = Verification::parse(body.as_bytes()).unwrap();
+            assert_eq!(verification.msisdn, b"a");
+            assert_eq!(verification.signature, [0x62, 0x0f, 0xdb]);
+            assert_eq!(verification.digests, Digests { oaep, mgf1 }, "{members}");
+        };
+        check("", Hash::Sha256, Hash::Sha1);
+        check(r#","mgf1ParameterSpec":"sha256""#, Hash::Sha256, Hash::Sha256);
+        check(r#","hashingAlgorithm":"sha1""#, Hash::Sha1, Hash::Sha1);
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"msisdn":"YQ=="}"#,
+            r#"{"msisdn_signature":"YQ=="}"#,
+            r#"{"msisdn":null,"msisdn_signature":"YQ=="}"#,
+            r#"{"msisdn":5,"msisdn_signature":"YQ=="}"#,
+            r#"{"msisdn":"*","msisdn_signature":"YQ=="}"#,
+            r#"{"msisdn":"YQ==","msisdn_signature":"*"}"#,
+            r#"{"msisdn":"YQ==","msisdn_signature":""}"#,
+            r#"{"msisdn":"YQ==","msisdn_signature":"YQ==","hashingAlgorithm":"md5"}"#,
+        ] {
+            let refusal = Verification::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(refusal.status(), 400, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_removal_is_a_text_whatever_it_is_worth() {
+        let check = |text: &str, expected: Result<&str, u16>| {
+            let found = removal(text.as_bytes()).map_err(|refusal| refusal.status());
+            assert_eq!(found, expected.map(str::to_owned), "{text}");
+        };
+        check(r#"{"msisdn_hashed":"00"}"#, Ok("00"));
+        check(r#"{"msisdn_hashed":""}"#, Ok(""));
+        for text in ["", "[]", "{}", r#"{"msisdn_hashed":5}"#, r#"{"msisdn_hashed":null}"#] {
+            check(text, Err(400));
+        }
     }
 
     #[test]

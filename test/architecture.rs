@@ -22,10 +22,12 @@ const SHELLS: &[&str] = &[
     "log",
     "main",
     "net",
+    "removal",
     "serve",
     "services",
     "socket",
     "store",
+    "verification",
     "workers",
 ];
 
@@ -57,7 +59,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
     let (core, more): (&[&str], &[&str]) = match module {
         core if CORE.contains(&core) => (CORE, &[]),
         "services" => (CORE, &["hub", "keyring", "log", "store", "workers"]),
-        "handshake" => (CORE, &["hub", "services", "store"]),
+        "handshake" | "removal" | "verification" => (CORE, &["hub", "services", "store"]),
         "hub" | "workers" => (CORE, &[]),
         "keyring" | "net" | "store" => {
             (&["crypto", "limit", "refusal", "session", "wire"], &["config", "log"])

@@ -90,6 +90,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("limits", "max_connections", "10000"),
     plain("limits", "max_connections_per_address", "100"),
     plain("limits", "max_sockets_per_user_and_address", "10"),
+    plain("limits", "removal_allowed_addresses", ""),
     plain("limits", "idle_timeout", "15"),
     plain("limits", "head_timeout", "5"),
     plain("limits", "body_timeout", "10"),

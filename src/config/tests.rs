@@ -93,6 +93,7 @@ fn other(section: &str, key: &str) -> &'static str {
         (_, "public_url") => "wss://example.org",
         (_, "accept_unissued_sessions") => "yes",
         (_, "level") => "trace",
+        (_, "removal_allowed_addresses") => "::1",
         (_, "host") => "db",
         (_, "max_head" | "max_body" | "max_message") => "10000",
         (

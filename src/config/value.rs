@@ -137,6 +137,13 @@ pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, Bad> {
     if found.is_empty() { bad(what, remedy) } else { Ok(found) }
 }
 
+/// IP addresses of peers, maybe none.
+pub fn peers(text: &str) -> Result<Vec<IpAddr>, Bad> {
+    let remedy = "write for example 192.0.2.7, or several with commas between";
+    let address = |item: &str| item.parse().or_else(|_| bad("is not an IP address", remedy));
+    Ok(each(text, address)?.into_iter().map(|address: IpAddr| address.to_canonical()).collect())
+}
+
 /// Where the API is reached from outside; none where the text is empty.
 pub fn api_url(text: &str) -> Result<Option<Endpoint>, Bad> {
     optional(text, |text| endpoint(text, ["http", "https"]))
@@ -320,6 +327,20 @@ mod tests {
             wrong(text, "is not an IP address with a port");
         }
         wrong("[::]:1, me:2", "holds me:2, which is not an IP address with a port");
+    }
+
+    #[test]
+    fn addresses_of_peers() {
+        let check = |text, expected: &[&str]| {
+            let expected = expected.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(peers(text), Ok(expected), "{text}");
+        };
+        check("", &[]);
+        check("192.0.2.7", &["192.0.2.7"]);
+        check("192.0.2.7, ::1,::ffff:192.0.2.8", &["192.0.2.7", "::1", "192.0.2.8"]);
+        for text in ["be", "192.0.2.7:80", "192.0.2.0/24", "[::1]"] {
+            assert_eq!(what(peers(text)), Err("is not an IP address".into()), "{text}");
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! `wallets.platformId` holds a platform's name and the list of platforms is an ini file's. Salt
 //! and key come from `credentials` or from two files.
 
+mod credential;
+
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 use std::{error, fmt, fs, io};
 
 use ini::{Ini, ParseOption};
@@ -15,21 +16,20 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{Database, StoreError, text};
+use crate::config;
+use crate::crypto::removal::BackendKey;
 use crate::session::UserId;
 use crate::wire::Platform;
+use credential::Credential;
 
 /// The platforms of a BE without a table of them, as shipped.
 const PLATFORMS: &str = include_str!("platforms.ini");
 
-/// How long a missing `credentials` row is taken for missing.
-const SALT_PAUSE: Duration = Duration::from_secs(10);
-
 /// The BE's database and files.
 pub struct Backend {
     database: std::sync::Arc<Database>,
-    salt_file: Option<PathBuf>,
-    salt: OnceLock<Zeroizing<String>>,
-    salt_missed: Mutex<Option<Instant>>,
+    salt: Credential,
+    shared_key: Credential,
     has_platforms: OnceLock<bool>,
     listed: Vec<Platform>,
 }
@@ -43,18 +43,17 @@ pub struct Candidate {
 }
 
 impl Backend {
-    /// The BE behind `database`, with the salt in `salt_file` where there is one. `listed` is for
-    /// a BE without a table of platforms.
+    /// The BE behind `database`, with its secrets in files where `keys` names them. `listed` is
+    /// for a BE without a table of platforms.
     pub fn new(
         database: std::sync::Arc<Database>,
-        salt_file: Option<PathBuf>,
+        keys: &config::Keys,
         listed: Vec<Platform>,
     ) -> Self {
         Backend {
             database,
-            salt_file,
-            salt: OnceLock::new(),
-            salt_missed: Mutex::new(None),
+            salt: Credential::salt(keys.hashing_salt_file.clone()),
+            shared_key: Credential::shared_key(keys.shared_key_file.clone()),
             has_platforms: OnceLock::new(),
             listed,
         }
@@ -65,37 +64,16 @@ impl Backend {
     /// # Errors
     /// [`StoreError::Content`] where it is missing.
     pub fn salt(&self) -> Result<&str, StoreError> {
-        if let Some(salt) = self.salt.get() {
-            return Ok(salt);
-        }
-        let mut missed = self.salt_missed.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = missed.is_some_and(|at| at.elapsed() < SALT_PAUSE);
-        let salt = if fresh { None } else { self.read_salt()? };
-        match salt {
-            Some(salt) => Ok(self.salt.get_or_init(|| salt)),
-            None => {
-                if !fresh {
-                    *missed = Some(Instant::now());
-                }
-                Err(StoreError::Content(
-                    "the hashing salt is missing: neither credentials row 1 nor [keys] hashing_salt_file has it",
-                ))
-            }
-        }
+        self.salt.get(&self.database)
     }
 
-    fn read_salt(&self) -> Result<Option<Zeroizing<String>>, StoreError> {
-        let found = match &self.salt_file {
-            Some(file) => fs::read_to_string(file)
-                .ok()
-                .and_then(|text| text.lines().next().map(str::to_owned)),
-            None => self.database.run(|connection| {
-                let row: Option<mysql::Row> =
-                    connection.query_first("SELECT hashing_salt FROM credentials WHERE id = 1")?;
-                Ok(row.and_then(|mut row| text(&mut row, 0)))
-            })?,
-        };
-        Ok(found.filter(|salt| !salt.is_empty()).map(Zeroizing::new))
+    /// The key that the BE shares with this server: read once, and again while it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Content`] where it is missing or under 32 characters (contract §5).
+    pub fn shared_key(&self) -> Result<Zeroizing<BackendKey>, StoreError> {
+        let key = self.shared_key.get(&self.database)?.as_bytes().first_chunk();
+        Ok(Zeroizing::new(*key.expect("the credential is taken only with its least length")))
     }
 
     /// What there is to judge a password by; the same two statements for known and unknown users.

@@ -1,9 +1,10 @@
 //! `gateway_server_users`, the one table that this server owns (contract §6).
 
 use mysql::prelude::Queryable as _;
-use mysql::{Conn, OptsBuilder};
+use mysql::{Conn, OptsBuilder, Row};
+use zeroize::Zeroizing;
 
-use super::{Database, StoreError, options};
+use super::{Database, StoreError, options, text};
 use crate::config;
 use crate::crypto::{Digests, PhoneKey, SharedKey};
 
@@ -44,6 +45,51 @@ pub fn save(database: &Database, user: &User<'_>) -> Result<(), StoreError> {
             ),
         )?;
         Ok(())
+    })
+}
+
+/// A row as it is kept; an old server may have stored anything.
+pub struct Stored {
+    /// 32 hexadecimal digits.
+    pub shared_key: Zeroizing<String>,
+    /// PEM, as the phone sent it.
+    pub public_key: String,
+    /// The digest of OAEP by the phone's name for it.
+    pub hashing_algorithm: String,
+}
+
+/// The row of a user. The database must be the one that [`save`] writes to, never a replica that
+/// lags behind: an app that reads an old key forgets its own (contract §4).
+///
+/// # Errors
+/// [`StoreError`]
+pub fn find(database: &Database, msisdn_hash: &str) -> Result<Option<Stored>, StoreError> {
+    database.run(|connection| {
+        let row: Option<Row> = connection.exec_first(
+            "SELECT msisdn_hash, shared_key, public_key, hashingAlgorithm \
+             FROM gateway_server_users WHERE msisdn_hash = ?",
+            (msisdn_hash,),
+        )?;
+        let Some(mut row) = row else { return Ok(None) };
+        // The table's collation takes A for a.
+        let found = text(&mut row, 0).is_some_and(|found| found == msisdn_hash);
+        let mut column = |at| text(&mut row, at).unwrap_or_default();
+        Ok(found.then(|| Stored {
+            shared_key: Zeroizing::new(column(1)),
+            public_key: column(2),
+            hashing_algorithm: column(3),
+        }))
+    })
+}
+
+/// Removes a user's row, where there is one.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn remove(database: &Database, msisdn_hash: &str) -> Result<(), StoreError> {
+    database.run(|connection| {
+        let statement = "DELETE FROM gateway_server_users WHERE msisdn_hash = ?";
+        Ok(connection.exec_drop(statement, (msisdn_hash,))?)
     })
 }
 
