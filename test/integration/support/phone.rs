@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use openssl::hash::MessageDigest;
 use openssl::md::{Md, MdRef};
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{HasPublic, PKey, PKeyRef, Private};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::rsa::{Padding, Rsa};
+use openssl::sign::{RsaPssSaltlen, Signer};
 use serde_json::{Value, json};
 
 use super::server::KEY;
@@ -31,14 +33,33 @@ impl Phone {
 
     /// A password under the server's key, with this OAEP and MGF1 digest.
     pub fn password(password: &str, oaep: &str, mgf1: &str) -> String {
-        let mut context = PkeyCtx::new(&*KEY).unwrap();
-        context.encrypt_init().unwrap();
-        context.set_rsa_padding(Padding::PKCS1_OAEP).unwrap();
-        context.set_rsa_oaep_md(md(oaep)).unwrap();
-        context.set_rsa_mgf1_md(md(mgf1)).unwrap();
-        let mut sealed = Vec::new();
-        context.encrypt_to_vec(password.as_bytes(), &mut sealed).unwrap();
-        wrapped(&STANDARD.encode(sealed))
+        seal(&KEY, password, oaep, mgf1)
+    }
+
+    /// The signature of a phone that asks for its key.
+    pub fn sign(&self, text: &str) -> String {
+        self.sign_with(text, MessageDigest::sha512(), 64)
+    }
+
+    pub fn sign_with(&self, text: &str, digest: MessageDigest, salt: i32) -> String {
+        let mut signer = Signer::new(digest, &self.key).unwrap();
+        signer.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
+        signer.set_rsa_mgf1_md(digest).unwrap();
+        signer.set_rsa_pss_saltlen(RsaPssSaltlen::custom(salt)).unwrap();
+        wrapped(&STANDARD.encode(signer.sign_oneshot_to_vec(text.as_bytes()).unwrap()))
+    }
+
+    /// The question for this phone's key, as Android writes it, under a key of the server's.
+    pub fn verification_body(&self, server_pem: &str, msisdn_hash: &str) -> String {
+        let server = PKey::public_key_from_pem(server_pem.as_bytes()).unwrap();
+        let msisdn = seal(&server, msisdn_hash, "sha256", "sha256");
+        json!({
+            "msisdn": msisdn,
+            "msisdn_signature": self.sign(msisdn_hash),
+            "mgf1ParameterSpec": "sha256",
+        })
+        .to_string()
+        .replace('/', "\\/")
     }
 
     /// What the server sent under the phone's key.
@@ -74,6 +95,18 @@ impl Phone {
         assert_eq!(first.status, 200, "{first:?}");
         post(api, url, &Phone::password_body(PASSWORD))
     }
+}
+
+/// RSA-OAEP under a key of the server.
+pub fn seal<T: HasPublic>(key: &PKeyRef<T>, text: &str, oaep: &str, mgf1: &str) -> String {
+    let mut context = PkeyCtx::new(key).unwrap();
+    context.encrypt_init().unwrap();
+    context.set_rsa_padding(Padding::PKCS1_OAEP).unwrap();
+    context.set_rsa_oaep_md(md(oaep)).unwrap();
+    context.set_rsa_mgf1_md(md(mgf1)).unwrap();
+    let mut sealed = Vec::new();
+    context.encrypt_to_vec(text.as_bytes(), &mut sealed).unwrap();
+    wrapped(&STANDARD.encode(sealed))
 }
 
 /// As Android wraps base64: at 76 columns, with a final newline.

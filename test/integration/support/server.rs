@@ -19,8 +19,8 @@ pub static KEY: LazyLock<PKey<Private>> =
 
 pub struct Server {
     child: Child,
-    /// Held for its key file.
-    _folder: Folder,
+    /// Held for its keys.
+    _folder: Arc<Folder>,
     /// `address:port` of the API.
     pub api: String,
     /// `address:port` of the sockets.
@@ -59,6 +59,12 @@ impl Server {
     pub fn start(schema: &Schema, settings: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        Server::start_in(&Arc::new(folder), schema, settings)
+    }
+
+    /// The same in a folder that outlives this server, with the keys that are in it.
+    pub fn start_in(folder: &Arc<Folder>, schema: &Schema, settings: &[(&str, &str)]) -> Self {
+        let folder = Arc::clone(folder);
         let mut command = command(&folder);
         command
             .env("GATEWAY_HTTP_LISTEN", "127.0.0.1:0")
@@ -144,6 +150,12 @@ impl Server {
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it as systemd does.
+    pub fn stop(mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        assert_eq!(self.wait().code(), Some(0), "{}", self.log());
     }
 
     pub fn wait(&mut self) -> ExitStatus {
