@@ -4,12 +4,13 @@
 //! against the Backend's (BE) database and receives an AES key under its own RSA key.
 //!
 //! ```text
-//!                    ┌ accept loop (api) ──▶ a thread a connection: http ─▶ api ─▶ handshake
-//!   serve (main) ────┤                                                               │    │
-//!   waits for        ├ accept loop (socket) ▶ a thread a socket: socket ─┐   keyring ◀    ▶ store
-//!   signals          │                                    poll(2) ▲      │                 (MySQL)
-//!                    └ timer ─────────▶ hub: Mutex<Sessions> ─────┴──────┘
-//!                                         every change's notices leave through the sockets
+//!                    ┌ accept loop (api) ──▶ a thread a connection: http ─▶ api ─▶ handshake,
+//!   serve (main) ────┤                                        verification, removal │    │
+//!   waits for        ├ accept loop (socket) ▶ a thread a socket: socket ─┐  keyring ◀    ▶ store
+//!   signals          │                                    poll(2) ▲      │     ▲         (MySQL)
+//!                    ├ timer ─────────▶ hub: Mutex<Sessions> ─────┴──────┘     │
+//!                    │                    every change's notices leave through the sockets
+//!                    └ keys: looks whether the key files have changed ─────────┘
 //! ```
 //!
 //! The modules in reading order. The core does no I/O and knows neither clock nor chance:

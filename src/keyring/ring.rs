@@ -48,7 +48,8 @@ impl Ring {
         let at = |error| KeyError::Ring(self.folder.clone(), error);
         self.make(like).map_err(at)?;
         let file = self.folder.join(format!("{}.pem", key.fingerprint()));
-        if file.try_exists().map_err(at)? {
+        let whole = |kept: ServerKey| kept.fingerprint() == key.fingerprint();
+        if ServerKey::read(&file).is_ok_and(whole) {
             // The date orders retired keys and no more: a ring that is read-only goes on serving.
             let dated = File::options().append(true).open(&file);
             let _ = dated.and_then(|file| file.set_modified(SystemTime::now()));

@@ -102,6 +102,9 @@ fn a_key_is_in_the_ring_before_it_serves_and_for_its_owner_alone() {
         1,
         "nothing half written stays"
     );
+    fs::write(&copy, "damaged").unwrap();
+    keyring.reload();
+    assert_eq!(ServerKey::read(&copy).unwrap().fingerprint(), key.fingerprint());
 }
 
 #[test]

@@ -152,7 +152,11 @@ fn only_listed_addresses_may_remove_where_any_are_listed() {
     let (refused, wrong) = (remove(&server, &good), remove(&server, "x"));
     assert_eq!((refused.status, wrong.status), (403, 403));
     assert_eq!(refused.body, wrong.body);
-    assert!(server.log().contains("removal_allowed_addresses peer=127.0.0.1"), "{}", server.log());
+    assert!(
+        server.log().contains("removal_allowed_addresses address=127.0.0.1"),
+        "{}",
+        server.log()
+    );
     assert_eq!(schema.rows().len(), 1);
     let server = Server::start(&schema, &[(name, "192.0.2.7, 127.0.0.1")]);
     assert_eq!(remove(&server, &good).status, 200);

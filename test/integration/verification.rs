@@ -162,7 +162,9 @@ fn a_database_that_is_away_or_lacks_its_table_is_never_a_403() {
     schema.execute("RENAME TABLE gateway_server_users TO elsewhere");
     let number = schema.msisdn_hash();
     let answer = ask(&server, &sealed(&number), &phone.sign(&number));
-    assert_eq!((answer.status, answer.body.len()), (500, 0));
+    assert_eq!((answer.status, answer.body.len()), (503, 0));
+    assert!(answer.header("retry-after").is_some());
+    assert!(server.log().contains("verification not served"), "{}", server.log());
     schema.execute("RENAME TABLE elsewhere TO gateway_server_users");
     assert_eq!(ask(&server, &sealed(&number), &phone.sign(&number)).status, 200);
 }
