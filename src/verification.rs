@@ -19,7 +19,7 @@ use crate::crypto::{Digests, Hash, PhoneKey, SharedKey, is_msisdn_hash};
 use crate::limit::Peer;
 use crate::refusal::Refusal;
 use crate::services::{Services, refuse};
-use crate::store::gateway::{self, Stored};
+use crate::store::gateway::{self, Row};
 use crate::wire::{self, Verification};
 
 /// An administrator or a new sync must mend it, so that there is no hurry to ask again.
@@ -37,12 +37,12 @@ impl Fit {
     ///
     /// # Errors
     /// What of it is unfit, in words for an administrator.
-    pub fn read(row: &Stored) -> Result<Self, &'static str> {
+    pub fn read(row: &Row) -> Result<Self, &'static str> {
         let phone = PhoneKey::parse(&row.public_key)
             .map_err(|_| "its public key is not a sound RSA key of 2048 to 4096 bits")?;
         let shared_key = SharedKey::parse(&row.shared_key)
             .ok_or("its shared key is not 32 hexadecimal characters")?;
-        let oaep = Hash::parse(&row.hashing_algorithm)
+        let oaep = Hash::parse(&row.oaep)
             .map_err(|_| "its hashingAlgorithm is neither sha1 nor sha256")?;
         Ok(Fit { phone, shared_key, oaep })
     }
@@ -108,10 +108,12 @@ mod tests {
         let dense: String = good.lines().collect();
         let key = "0123456789abcdef0123456789abcdef";
         let check = |public_key: &str, shared_key: &str, algorithm: &str, expected: &str| {
-            let row = Stored {
+            let row = Row {
                 shared_key: Zeroizing::new(shared_key.to_owned()),
                 public_key: public_key.to_owned(),
-                hashing_algorithm: algorithm.to_owned(),
+                oaep: algorithm.to_owned(),
+                msisdn_hash: String::new(),
+                mgf1: String::new(),
             };
             let unfit = Fit::read(&row).err().unwrap_or_default();
             assert!(unfit.contains(expected), "{unfit}");

@@ -1,7 +1,7 @@
 //! `gateway_server_users`, the one table that this server owns (contract §6).
 
 use mysql::prelude::Queryable as _;
-use mysql::{Conn, OptsBuilder, Row};
+use mysql::{Conn, OptsBuilder};
 use zeroize::Zeroizing;
 
 use super::{Database, StoreError, options, text};
@@ -48,38 +48,46 @@ pub fn save(database: &Database, user: &User<'_>) -> Result<(), StoreError> {
     })
 }
 
-/// A row as it is kept; an old server may have stored anything.
-pub struct Stored {
-    /// 32 hexadecimal digits.
+/// A row as it stands in the table. Old rows hold whatever phones sent to the server before
+/// (contract §6), so that every column is a text yet to be judged.
+pub struct Row {
+    /// The key, byte for byte the one asked for.
+    pub msisdn_hash: String,
+    /// The phone's AES key.
     pub shared_key: Zeroizing<String>,
-    /// PEM, as the phone sent it.
+    /// The phone's RSA key, as it was sent.
     pub public_key: String,
-    /// The digest of OAEP by the phone's name for it.
-    pub hashing_algorithm: String,
+    /// `mgf1ParameterSpec`
+    pub mgf1: String,
+    /// `hashingAlgorithm`
+    pub oaep: String,
 }
 
-/// The row of a user. The database must be the one that [`save`] writes to, never a replica that
-/// lags behind: an app that reads an old key forgets its own (contract §4).
+/// A user's row, `None` for an unknown one. The database must be the one that [`save`] writes to,
+/// never a replica that lags behind: an app that reads an old key forgets its own (contract §4).
 ///
 /// # Errors
 /// [`StoreError`]
-pub fn find(database: &Database, msisdn_hash: &str) -> Result<Option<Stored>, StoreError> {
-    database.run(|connection| {
-        let row: Option<Row> = connection.exec_first(
-            "SELECT msisdn_hash, shared_key, public_key, hashingAlgorithm \
+pub fn find(database: &Database, msisdn_hash: &str) -> Result<Option<Row>, StoreError> {
+    let row: Option<mysql::Row> = database.run(|connection| {
+        Ok(connection.exec_first(
+            "SELECT msisdn_hash, shared_key, public_key, mgf1ParameterSpec, hashingAlgorithm \
              FROM gateway_server_users WHERE msisdn_hash = ?",
             (msisdn_hash,),
-        )?;
-        let Some(mut row) = row else { return Ok(None) };
-        // The table's collation takes A for a.
-        let found = text(&mut row, 0).is_some_and(|found| found == msisdn_hash);
-        let mut column = |at| text(&mut row, at).unwrap_or_default();
-        Ok(found.then(|| Stored {
+        )?)
+    })?;
+    let row = row.map(|mut row| {
+        let mut column = |n| text(&mut row, n).unwrap_or_default();
+        Row {
+            msisdn_hash: column(0),
             shared_key: Zeroizing::new(column(1)),
             public_key: column(2),
-            hashing_algorithm: column(3),
-        }))
-    })
+            mgf1: column(3),
+            oaep: column(4),
+        }
+    });
+    // The table compares without case and without spaces at the end; a hash is one text alone.
+    Ok(row.filter(|row| row.msisdn_hash == msisdn_hash))
 }
 
 /// Removes a user's row, where there is one.
