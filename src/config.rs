@@ -83,6 +83,8 @@ pub struct Keys {
     pub hashing_salt_file: Option<PathBuf>,
     /// `None` takes the key from the BE's `credentials` (contract §6).
     pub shared_key_file: Option<PathBuf>,
+    /// The keys that phones' keys are sealed under in the table; `None` leaves them in clear.
+    pub at_rest_keys: Option<PathBuf>,
 }
 
 /// A way to a database.
@@ -304,6 +306,7 @@ impl Reader<'_> {
             private_key,
             hashing_salt_file: self.path("keys", "hashing_salt_file"),
             shared_key_file: self.path("keys", "shared_key_file"),
+            at_rest_keys: self.path("keys", "at_rest_keys"),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::route::Origins;
 use crate::services::Services;
 use crate::session::Rules;
 use crate::socket::{SocketLimits, Sockets};
+use crate::store::at_rest::Keys;
 use crate::store::backend::{self, Backend};
 use crate::store::{Database, gateway};
 use crate::wire::Endpoint;
@@ -80,7 +81,8 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     crate::log::start(&config.log)?;
     let keyring = Arc::new(Keyring::load(&config.keys)?);
     let listed = backend::listed_platforms(config.sync.platforms_file.as_ref())?;
-    let gateway = Arc::new(Database::new(&config.mysql)?);
+    let at_rest = Keys::load(config.keys.at_rest_keys.as_deref())?;
+    let gateway = Arc::new(Database::new(&config.mysql)?.sealed_under(at_rest));
     let shared = || Ok(Arc::clone(&gateway));
     let backend =
         config.mysql_be.as_ref().map_or_else(shared, |be| Database::new(be).map(Arc::new))?;

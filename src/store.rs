@@ -1,9 +1,12 @@
 //! The way to the databases: pools, time-outs, and what a failing database means.
 //!
-//! [`gateway`] holds the statements of the table that this server owns, [`backend`] those of the
-//! BE's, which it only reads.
+//! [`gateway`] holds the statements of the table that this server owns, [`at_rest`] how keys stand
+//! in it, [`conversion`] how that changes, [`backend`] the statements of the BE's tables, which it
+//! only reads.
 
+pub mod at_rest;
 pub mod backend;
+pub mod conversion;
 pub mod gateway;
 
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -12,6 +15,7 @@ use std::{error, fmt};
 
 use mysql::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, PooledConn, Row, Value};
 
+use self::at_rest::Keys;
 use crate::config;
 use crate::refusal::Refusal;
 
@@ -91,6 +95,7 @@ impl From<mysql::Error> for StoreError {
 /// One database.
 pub struct Database {
     pool: Pool,
+    at_rest: Keys,
     turns: Mutex<Turns>,
     freed: Condvar,
 }
@@ -111,9 +116,16 @@ impl Database {
     pub fn new(settings: &config::Database) -> Result<Self, StoreError> {
         Ok(Database {
             pool: Pool::new(options(settings)).map_err(StoreError::Fault)?,
+            at_rest: Keys::default(),
             turns: Mutex::new(Turns { free: CONNECTIONS, away_until: None }),
             freed: Condvar::new(),
         })
+    }
+
+    /// The same with the keys that phones' keys are sealed under in [`gateway`]'s table.
+    #[must_use]
+    pub fn sealed_under(self, at_rest: Keys) -> Self {
+        Database { at_rest, ..self }
     }
 
     /// Runs statements on a connection.
@@ -190,6 +202,8 @@ pub fn options(settings: &config::Database) -> Opts {
         .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
         .read_timeout(Some(TIMEOUT))
         .write_timeout(Some(TIMEOUT))
+        // A lenient server would cut a text off that is too long for its column, and say nothing.
+        .init(vec!["SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"])
         .pool_opts(pool)
         .into()
 }

@@ -64,6 +64,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("keys", "ring", ""),
     shared("keys", "hashing_salt_file", "", &["HASHING_SALT"]),
     shared("keys", "shared_key_file", "", &["SHARED_KEY"]),
+    plain("keys", "at_rest_keys", ""),
     shared("mysql", "host", "127.0.0.1", &["MYSQL_HOST"]),
     shared("mysql", "port", "3306", &["MYSQL_PORT"]),
     plain("mysql", "socket", ""),

@@ -4,6 +4,7 @@ use mysql::prelude::Queryable as _;
 use mysql::{Conn, OptsBuilder};
 use zeroize::Zeroizing;
 
+use super::at_rest::{Beside, Keys};
 use super::{Database, StoreError, options, text};
 use crate::config;
 use crate::crypto::{Digests, PhoneKey, SharedKey};
@@ -28,21 +29,22 @@ pub struct User<'a> {
 /// [`StoreError`]; after [`StoreError::Away`] the row may be stored nonetheless, if the connection
 /// broke between the COMMIT and its answer.
 pub fn save(database: &Database, user: &User<'_>) -> Result<(), StoreError> {
+    let public_key = user.public_key.text();
+    let (mgf1, oaep) = (user.digests.mgf1.name(), user.digests.oaep.name());
+    let beside = Beside { msisdn_hash: user.msisdn_hash, public_key, mgf1, oaep };
+    let shared_key = database.at_rest.seal(user.shared_key.as_str(), beside, rand::random());
     database.run(|connection| {
+        // The hash is written anew as well: it may differ from the row's in case alone, and what
+        // is sealed holds beside one text alone.
         connection.exec_drop(
             "INSERT INTO gateway_server_users \
              (msisdn_hash, shared_key, public_key, mgf1ParameterSpec, hashingAlgorithm) \
              VALUES (?, ?, ?, ?, ?) \
-             ON DUPLICATE KEY UPDATE shared_key = VALUES(shared_key), \
+             ON DUPLICATE KEY UPDATE msisdn_hash = VALUES(msisdn_hash), \
+             shared_key = VALUES(shared_key), \
              public_key = VALUES(public_key), mgf1ParameterSpec = VALUES(mgf1ParameterSpec), \
              hashingAlgorithm = VALUES(hashingAlgorithm)",
-            (
-                user.msisdn_hash,
-                user.shared_key.as_str(),
-                user.public_key.text(),
-                user.digests.mgf1.name(),
-                user.digests.oaep.name(),
-            ),
+            (user.msisdn_hash, shared_key.as_str(), public_key, mgf1, oaep),
         )?;
         Ok(())
     })
@@ -53,7 +55,7 @@ pub fn save(database: &Database, user: &User<'_>) -> Result<(), StoreError> {
 pub struct Row {
     /// The key, byte for byte the one asked for.
     pub msisdn_hash: String,
-    /// The phone's AES key.
+    /// The phone's AES key, in clear from [`find`], as it stands in the table from [`Row::read`].
     pub shared_key: Zeroizing<String>,
     /// The phone's RSA key, as it was sent.
     pub public_key: String,
@@ -63,20 +65,13 @@ pub struct Row {
     pub oaep: String,
 }
 
-/// A user's row, `None` for an unknown one. The database must be the one that [`save`] writes to,
-/// never a replica that lags behind: an app that reads an old key forgets its own (contract §4).
-///
-/// # Errors
-/// [`StoreError`]
-pub fn find(database: &Database, msisdn_hash: &str) -> Result<Option<Row>, StoreError> {
-    let row: Option<mysql::Row> = database.run(|connection| {
-        Ok(connection.exec_first(
-            "SELECT msisdn_hash, shared_key, public_key, mgf1ParameterSpec, hashingAlgorithm \
-             FROM gateway_server_users WHERE msisdn_hash = ?",
-            (msisdn_hash,),
-        )?)
-    })?;
-    let row = row.map(|mut row| {
+impl Row {
+    /// The columns of [`Row::read`], in its order.
+    pub const COLUMNS: &str =
+        "msisdn_hash, shared_key, public_key, mgf1ParameterSpec, hashingAlgorithm";
+
+    /// What came for [`Row::COLUMNS`], the shared key as it stands in the table.
+    pub fn read(mut row: mysql::Row) -> Self {
         let mut column = |n| text(&mut row, n).unwrap_or_default();
         Row {
             msisdn_hash: column(0),
@@ -85,9 +80,56 @@ pub fn find(database: &Database, msisdn_hash: &str) -> Result<Option<Row>, Store
             mgf1: column(3),
             oaep: column(4),
         }
-    });
+    }
+
+    /// The parts that the shared key is sealed beside.
+    pub fn beside(&self) -> Beside<'_> {
+        Beside {
+            msisdn_hash: &self.msisdn_hash,
+            public_key: &self.public_key,
+            mgf1: &self.mgf1,
+            oaep: &self.oaep,
+        }
+    }
+
+    /// The same row with its shared key in clear.
+    fn opened(self, keys: &Keys) -> Result<Self, StoreError> {
+        let opened = keys.open(&self.shared_key, self.beside());
+        let shared_key = opened.map_err(|error| StoreError::Content(error.text()))?;
+        Ok(Row { shared_key, ..self })
+    }
+}
+
+/// A user's row, `None` for an unknown one. The database must be the one that [`save`] writes to,
+/// never a replica that lags behind: an app that reads an old key forgets its own (contract §4).
+///
+/// # Errors
+/// [`StoreError`]; [`StoreError::Content`] where the shared key is sealed and does not open.
+pub fn find(database: &Database, msisdn_hash: &str) -> Result<Option<Row>, StoreError> {
+    let query = format!("SELECT {} FROM gateway_server_users WHERE msisdn_hash = ?", Row::COLUMNS);
+    let row: Option<mysql::Row> =
+        database.run(|connection| Ok(connection.exec_first(query, (msisdn_hash,))?))?;
     // The table compares without case and without spaces at the end; a hash is one text alone.
-    Ok(row.filter(|row| row.msisdn_hash == msisdn_hash))
+    let row = row.map(Row::read).filter(|row| row.msisdn_hash == msisdn_hash);
+    row.map(|row| row.opened(&database.at_rest)).transpose()
+}
+
+/// The next rows in the order of their key, at most `limit`, as they stand in the table.
+///
+/// # Errors
+/// As the database says.
+pub fn page(
+    connection: &mut Conn,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Row>, mysql::Error> {
+    let beyond = if after.is_some() { "msisdn_hash > ?" } else { "? IS NULL" };
+    let query = format!(
+        "SELECT {} FROM gateway_server_users WHERE {beyond} ORDER BY msisdn_hash LIMIT {limit}",
+        Row::COLUMNS
+    );
+    let rows: Vec<mysql::Row> = connection.exec(query, (after,))?;
+    Ok(rows.into_iter().map(Row::read).collect())
 }
 
 /// Removes a user's row, where there is one.
