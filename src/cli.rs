@@ -31,8 +31,19 @@ pub enum Command {
     KeysRotate,
     /// Take a key from this file into the ring.
     KeysAdd(PathBuf),
+    /// Seal every shared key in the table under the first of the keys at rest.
+    KeysEncrypt,
+    /// Put every shared key in the table back in clear.
+    KeysDecrypt,
     /// Make or complete the gateway's own table.
     Migrate,
+    /// Take over the table of a Python installation.
+    Takeover {
+        /// Whether it only says what it would change.
+        dry_run: bool,
+        /// The site's certificate, to be compared with the server's key.
+        certificate: Option<PathBuf>,
+    },
     /// Print [`HELP`].
     Help,
     /// Print the version.
@@ -51,7 +62,12 @@ Commands:
   keys list        show the server's keys: use, size, date, fingerprint
   keys rotate      make a new current key; phones that know the one before stay served
   keys add FILE    take an older key, such as an old installation's, so that its phones are served
+  keys encrypt     encrypt the phones' keys in the table under [keys] at_rest_keys
+  keys decrypt     put them back in clear; both while the server runs, and again if cut off
   migrate          make or complete the gateway's own table
+  takeover         look at the table of a Python installation, and make it ready
+                   (--dry-run: only look; --certificate FILE: the site's, to be
+                   compared with the server's key)
 
 Options:
   --config FILE    the configuration file (default: gateway.ini, which may be absent)
@@ -66,8 +82,11 @@ Exit codes: 0 done, 1 failed, 2 the command line is not understood.
 ";
 
 /// What every usage error ends with where nothing better is known.
-const COMMANDS: &str =
-    "the commands are serve, keys generate, keys list, keys rotate, keys add FILE and migrate";
+const COMMANDS: &str = "the commands are serve, keys generate, keys list, keys rotate, keys add FILE, keys encrypt, \
+     keys decrypt, migrate and takeover";
+
+/// What every mistaken option is answered with.
+const OPTIONS: &str = "the options are --config, --dry-run, --certificate, --help and --version";
 
 /// A command line that is not understood: one line with its remedy.
 #[derive(Debug, PartialEq)]
@@ -89,6 +108,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, UsageError
     let mut parser = Parser::from_args(args);
     let mut config = None;
     let mut words = Vec::new();
+    let (mut dry_run, mut certificate) = (false, None);
     while let Some(arg) = parser.next().map_err(explain)? {
         match arg {
             Short('h') | Long("help") => return Ok(Cli { config, command: Command::Help }),
@@ -102,11 +122,23 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, UsageError
                     return Err(UsageError("--config is given twice; write it once".into()));
                 }
             }
+            Long("dry-run") => dry_run = true,
+            Long("certificate") => {
+                certificate = Some(parser.value().map_err(explain)?.into());
+            }
             Value(word) => words.push(word),
             other => return Err(explain(other.unexpected())),
         }
     }
-    Ok(Cli { config, command: command(&words)? })
+    let command = match command(&words)? {
+        Command::Takeover { .. } => Command::Takeover { dry_run, certificate },
+        _ if dry_run || certificate.is_some() => {
+            let mistake = "--dry-run and --certificate are takeover's; write them there";
+            return Err(UsageError(mistake.into()));
+        }
+        command => command,
+    };
+    Ok(Cli { config, command })
 }
 
 fn command(words: &[OsString]) -> Result<Command, UsageError> {
@@ -119,9 +151,14 @@ fn command(words: &[OsString]) -> Result<Command, UsageError> {
         ["keys", "rotate"] => Ok(Command::KeysRotate),
         ["keys", "add", _] => Ok(Command::KeysAdd(words[2].clone().into())),
         ["keys", "add"] => Err(UsageError("keys add names no file; write keys add FILE".into())),
+        ["keys", "encrypt"] => Ok(Command::KeysEncrypt),
+        ["keys", "decrypt"] => Ok(Command::KeysDecrypt),
         ["migrate"] => Ok(Command::Migrate),
+        ["takeover"] => Ok(Command::Takeover { dry_run: false, certificate: None }),
         ["keys"] => Err(UsageError(
-            "keys alone does nothing; write keys generate, list, rotate or add FILE".into(),
+            "keys alone does nothing; write keys generate, list, rotate, add FILE, encrypt or \
+             decrypt"
+                .into(),
         )),
         words => {
             let words = words.join(" ");
@@ -137,7 +174,7 @@ fn explain(error: lexopt::Error) -> UsageError {
             None => "an option lacks its value".into(),
         },
         lexopt::Error::UnexpectedOption(option) => {
-            format!("{option:?} is not an option; the options are --config, --help and --version")
+            format!("{option:?} is not an option; {OPTIONS}")
         }
         lexopt::Error::UnexpectedValue { option, .. } => {
             format!("{option} takes no value; write it alone")
@@ -170,6 +207,15 @@ mod tests {
         check("keys list", None, Command::KeysList);
         check("keys rotate", None, Command::KeysRotate);
         check("keys add old.pem", None, Command::KeysAdd("old.pem".into()));
+        check("keys encrypt", None, Command::KeysEncrypt);
+        check("keys decrypt", None, Command::KeysDecrypt);
+        let takeover = |dry_run, certificate: Option<&str>| Command::Takeover {
+            dry_run,
+            certificate: certificate.map(PathBuf::from),
+        };
+        check("takeover", None, takeover(false, None));
+        check("--dry-run takeover", None, takeover(true, None));
+        check("takeover --certificate a.pem", None, takeover(false, Some("a.pem")));
         check("--config a.ini", Some("a.ini"), Command::Serve);
         check("--config=a.ini migrate", Some("a.ini"), Command::Migrate);
         check("keys --config a.ini generate", Some("a.ini"), Command::KeysGenerate);
@@ -188,15 +234,19 @@ mod tests {
         check("sevre", &format!(r#""sevre" is not a command; {COMMANDS}"#));
         check("serve now", &format!(r#""serve now" is not a command; {COMMANDS}"#));
         check("keys make", &format!(r#""keys make" is not a command; {COMMANDS}"#));
-        check("keys", "keys alone does nothing; write keys generate, list, rotate or add FILE");
+        check(
+            "keys",
+            "keys alone does nothing; write keys generate, list, rotate, add FILE, encrypt or \
+             decrypt",
+        );
         check("keys add", "keys add names no file; write keys add FILE");
         check("keys add a b", &format!(r#""keys add a b" is not a command; {COMMANDS}"#));
+        check("serve --dry-run", "--dry-run and --certificate are takeover's; write them there");
         check("--config", "--config names no file; write --config FILE");
         check("--config=", "--config names no file; write --config FILE");
         check("--config a --config b", "--config is given twice; write it once");
-        let options = "the options are --config, --help and --version";
-        check("--port 80", &format!(r#""--port" is not an option; {options}"#));
-        check("-x", &format!(r#""-x" is not an option; {options}"#));
+        check("--port 80", &format!(r#""--port" is not an option; {OPTIONS}"#));
+        check("-x", &format!(r#""-x" is not an option; {OPTIONS}"#));
     }
 
     #[test]
@@ -217,8 +267,13 @@ mod tests {
             "keys list",
             "keys rotate",
             "keys add FILE",
+            "keys encrypt",
+            "keys decrypt",
             "migrate",
+            "takeover",
             "--config",
+            "--dry-run",
+            "--certificate",
             "--help",
             "--version",
         ] {

@@ -46,3 +46,4 @@ pub mod workers;
 pub mod cli;
 pub mod config;
 pub mod serve;
+pub mod takeover;

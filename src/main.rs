@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use swob_gateway::cli::{self, Cli, Command};
 use swob_gateway::config::{self, Config};
 use swob_gateway::keyring::{Keyring, command};
-use swob_gateway::{serve, store};
+use swob_gateway::store::at_rest::Keys;
+use swob_gateway::{serve, store, takeover};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os().skip(1)) {
@@ -54,11 +56,67 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
             let fingerprint = command::add(&keys, file)?;
             println!("the ring {} has the key {fingerprint}", keys.ring.display());
         }
+        Command::KeysEncrypt => encrypt(&settings(cli)?)?,
+        Command::KeysDecrypt => decrypt(&settings(cli)?)?,
         Command::Migrate => {
             let settings = settings(cli)?;
             store::gateway::migrate(&settings.mysql)?;
             println!("the database {} has its table", settings.mysql.database);
         }
+        Command::Takeover { dry_run, certificate } => {
+            let out = &mut std::io::stdout().lock();
+            takeover::run(&settings(cli)?, *dry_run, certificate.as_deref(), out)?;
+        }
+    }
+    Ok(())
+}
+
+fn encrypt(settings: &Config) -> Result<(), Box<dyn Error>> {
+    let keys = Keys::load(settings.keys.at_rest_keys.as_deref())?;
+    if keys.seals() {
+        return convert(settings, &keys);
+    }
+    Err("there is no key to encrypt under; name a file in [keys] at_rest_keys that begins with \
+         one, as `openssl rand -hex 32` prints it"
+        .into())
+}
+
+fn decrypt(settings: &Config) -> Result<(), Box<dyn Error>> {
+    let keys = Keys::load(settings.keys.at_rest_keys.as_deref())?;
+    if keys.seals() {
+        println!(
+            "a running server goes on encrypting: put a line \"plain\" before the keys in the file \
+             of [keys] at_rest_keys, and restart it"
+        );
+    }
+    convert(settings, &keys.unsealing())
+}
+
+/// Converts the table to the form that these keys write, with the rows counted on a terminal.
+fn convert(settings: &Config, keys: &Keys) -> Result<(), Box<dyn Error>> {
+    let shown = std::io::stderr().is_terminal();
+    let outcome = store::conversion::convert(&settings.mysql, keys, &mut |seen, total| {
+        if shown {
+            eprint!("\r{seen} of {total} rows");
+        }
+    });
+    if shown {
+        eprintln!();
+    }
+    let store::conversion::Outcome { changed, closed, left } = outcome?;
+    let form = if keys.seals() { "encrypted" } else { "in clear" };
+    println!("rows changed: {changed}; rows that are not {form}: {left}");
+    if closed > 0 {
+        return Err(format!(
+            "{closed} rows do not open; name the file with their key in [keys] at_rest_keys, or \
+             let their phones sync again"
+        )
+        .into());
+    }
+    if left > 0 {
+        return Err("some rows were written another way meanwhile; restart the server with the \
+                    same [keys] at_rest_keys, and repeat this command"
+            .into());
     }
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! The way to the databases: pools, time-outs, and what a failing database means.
 //!
 //! [`gateway`] holds the statements of the table that this server owns, [`at_rest`] how keys stand
-//! in it, [`conversion`] how that changes, [`backend`] the statements of the BE's tables, which it
+//! in it, [`conversion`] how that changes, [`survey`] how the table is laid out, [`backend`] the statements of the BE's tables, which it
 //! only reads.
 
 pub mod at_rest;
 pub mod backend;
 pub mod conversion;
 pub mod gateway;
+pub mod survey;
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};

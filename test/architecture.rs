@@ -27,6 +27,7 @@ const SHELLS: &[&str] = &[
     "services",
     "socket",
     "store",
+    "takeover",
     "verification",
     "workers",
 ];
@@ -69,7 +70,8 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "config" => (&["password", "wire"], &[]),
         "log" => (&[], &["config"]),
         "cli" | "lib" => (&[], &[]),
-        "main" => (&[], &["cli", "config", "keyring", "serve", "store"]),
+        "main" => (&[], &["cli", "config", "keyring", "serve", "store", "takeover"]),
+        "takeover" => (&["crypto"], &["config", "keyring", "log", "store"]),
         "serve" => (CORE, SHELLS),
         _ => return None,
     };
