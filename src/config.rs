@@ -98,6 +98,15 @@ pub struct Database {
     pub username: String,
     pub database: String,
     pub password: Secret,
+    /// How the connection is encrypted; `None` leaves it plain.
+    pub tls: Option<Tls>,
+}
+
+/// TLS towards a database, whose certificate has to be valid for `host`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    /// Certificates in PEM that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// How much a stranger may take.
@@ -314,6 +323,8 @@ impl Reader<'_> {
         // A host from the environment overrides a socket in the file, too.
         let host = self.given("mysql", "host").place.rank();
         let local = self.given("mysql", "socket").place.rank() >= host;
+        // Who names a certificate does not mean a plain connection.
+        let ca = self.path("mysql", "tls_ca");
         Database {
             host: self.get("mysql", "host", value::host),
             port: self.get("mysql", "port", value::port),
@@ -321,6 +332,7 @@ impl Reader<'_> {
             username: self.get("mysql", "username", value::name),
             database: self.get("mysql", "database", value::name),
             password: self.password("mysql"),
+            tls: (self.get("mysql", "tls", value::yes_no) || ca.is_some()).then_some(Tls { ca }),
         }
     }
 
@@ -340,6 +352,11 @@ impl Reader<'_> {
             self.given(SECTION, "socket").place.rank() >= self.given(SECTION, "host").place.rank();
         let own = self.path(SECTION, "socket").filter(|_| local);
         let password = self.password(SECTION);
+        let ca = self.path(SECTION, "tls_ca");
+        let tls = self
+            .optional(SECTION, "tls", value::yes_no)
+            .unwrap_or(ca.is_some() || gateway.tls.is_some());
+        let ca = ca.or_else(|| gateway.tls.as_ref().and_then(|tls| tls.ca.clone()));
         Some(Database {
             host: host.unwrap_or_else(|| gateway.host.clone()),
             port: port.unwrap_or(gateway.port),
@@ -355,6 +372,7 @@ impl Reader<'_> {
             } else {
                 password
             },
+            tls: tls.then_some(Tls { ca }),
         })
     }
 

@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{error, fmt};
 
-use mysql::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, PooledConn, Row, Value};
+use mysql::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, PooledConn, Row, SslOpts, Value};
 
 use self::at_rest::Keys;
 use crate::config;
@@ -200,6 +200,9 @@ pub fn options(settings: &config::Database) -> Opts {
         .pass(Some(settings.password.expose().to_owned()))
         .db_name(Some(settings.database.clone()))
         .prefer_socket(false)
+        .ssl_opts(settings.tls.as_ref().map(|tls| {
+            SslOpts::default().with_root_cert_path(tls.ca.clone().map(std::borrow::Cow::Owned))
+        }))
         .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
         .read_timeout(Some(TIMEOUT))
         .write_timeout(Some(TIMEOUT))

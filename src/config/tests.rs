@@ -91,7 +91,7 @@ fn other(section: &str, key: &str) -> &'static str {
         (_, "listen") => "127.0.0.1:0",
         ("http", "public_url") | (_, "allowed_origins") => "https://example.org",
         (_, "public_url") => "wss://example.org",
-        (_, "accept_unissued_sessions") => "yes",
+        (_, "accept_unissued_sessions" | "tls") => "yes",
         (_, "level") => "trace",
         (_, "removal_allowed_addresses") => "::1",
         (_, "host") => "db",
@@ -345,4 +345,29 @@ fn files() {
     // Tests run in the folder of gateway.ini.
     assert_eq!(load(None, &env).unwrap(), Config::default());
     assert_eq!(load(Some(Path::new("gateway.ini")), &env).unwrap(), Config::default());
+}
+
+#[test]
+fn a_database_elsewhere_is_reached_over_tls() {
+    let check = |text: &str, gateway: Option<&str>, be: Option<&str>| {
+        let config = good(text, &[]);
+        let shown = |database: &Database| {
+            let tls = database.tls.clone()?;
+            Some(tls.ca.map_or(String::new(), |ca| ca.display().to_string()))
+        };
+        assert_eq!(shown(&config.mysql).as_deref(), gateway, "{text}");
+        assert_eq!(config.mysql_be.as_ref().and_then(shown).as_deref(), be, "{text}");
+    };
+    check("[mysql_be]\nhost = be", None, None);
+    check("[mysql]\ntls = yes", Some(""), None);
+    check("[mysql]\ntls_ca = /ca", Some("/ca"), None);
+    check("[mysql]\ntls = yes\ntls_ca = /ca\n[mysql_be]\nhost = be", Some("/ca"), Some("/ca"));
+    check("[mysql]\ntls_ca = /ca\n[mysql_be]\ntls_ca = /own", Some("/ca"), Some("/own"));
+    check("[mysql]\ntls_ca = /ca\n[mysql_be]\ntls = no", Some("/ca"), None);
+    check("[mysql_be]\ntls_ca = /own", None, Some("/own"));
+    wrong(
+        "[mysql]\ntls = maybe",
+        &[],
+        &["ini:2: [mysql] tls = maybe is neither yes nor no; write yes or no"],
+    );
 }

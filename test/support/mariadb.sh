@@ -6,7 +6,8 @@
 #   mariadb.sh run DIR -- COMMAND…    a fresh one for the time of the command; DIR is removed before and after
 #
 # DIR/env, to be sourced, and the environment of COMMAND hold TEST_MYSQL_HOST, _PORT, _SOCKET, _USERNAME and
-# _PASSWORD: an account with all rights, whose password is new at every start. DIR/log is the server's log.
+# _PASSWORD: an account with all rights, whose password is new at every start; and TEST_MYSQL_CA, the certificate
+# that the server shows, valid for 127.0.0.1 alone. DIR/log is the server's log.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -50,6 +51,11 @@ choose_socket() {
     printf %s "$socket" >"$dir/socket"
 }
 
+make_certificate() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=mariadb.test -addext 'subjectAltName=IP:127.0.0.1' \
+        -keyout "$dir/tls.key" -out "$dir/tls.pem" >>"$dir/log" 2>&1
+}
+
 # In a session of its own, so that a Ctrl-C meant for the script that uses it does not end it first.
 launch() {
     free_port >"$dir/port"
@@ -57,6 +63,7 @@ launch() {
     setsid mariadbd --no-defaults $as_user --datadir="$dir/data" --socket="$(cat "$dir/socket")" \
         --bind-address=127.0.0.1 --port="$(cat "$dir/port")" --skip-name-resolve --skip-log-bin \
         --character-set-server=utf8mb4 --innodb-buffer-pool-size=32M --innodb-log-file-size=16M \
+        --ssl-cert="$dir/tls.pem" --ssl-key="$dir/tls.key" \
         --performance-schema=OFF --max-connections=500 >"$dir/log" 2>&1 </dev/null 9<&- &
     echo $! >"$dir/pid"
     tries=0
@@ -80,6 +87,7 @@ SQL
         export_line TEST_MYSQL_SOCKET "$(cat "$dir/socket")"
         export_line TEST_MYSQL_USERNAME tester
         export_line TEST_MYSQL_PASSWORD "$password"
+        export_line TEST_MYSQL_CA "$dir/tls.pem"
     } >"$dir/env"
 }
 
@@ -88,6 +96,7 @@ start() {
     as_user=
     if [ "$(id -u)" = 0 ]; then as_user=--user=root; fi
     [ -d "$dir/data" ] || make_data
+    [ -s "$dir/tls.pem" ] || make_certificate || fail "openssl makes no certificate"
     choose_socket
     # Twice, since another program may take the port in the moment between.
     launch || { stop && choose_socket && launch; } || fail "mariadbd does not start"
