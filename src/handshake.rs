@@ -87,10 +87,15 @@ impl Services {
             self.hub.begin(session, user, key)?;
         }
         let salt = self.backend.salt().map_err(refuse)?;
-        log::trace!("password hashed");
-        let hash = crypto::hmac_sha512_hex(salt.as_bytes(), &plain);
         let candidate = self.backend.candidate(user).map_err(refuse)?;
-        let msisdn_hash = judge(candidate, &hash).ok_or(Refusal::Credentials)?;
+        let judged = |salt: &str| {
+            log::trace!("password hashed");
+            judge(&candidate, &crypto::hmac_sha512_hex(salt.as_bytes(), &plain))
+        };
+        // A BE that was set up anew has another salt, under which every password is wrong.
+        let msisdn_hash = judged(&salt)
+            .or_else(|| self.backend.renewed_salt().and_then(|salt| judged(&salt)))
+            .ok_or(Refusal::Credentials)?;
 
         let shared_key = SharedKey::new(hub::random().map_err(|_| Refusal::Fault)?);
         let sealed = key
@@ -121,15 +126,14 @@ struct Exchange<'a> {
 
 /// The user's `msisdn_hash`, if the password is right and one verified phone is theirs. Every
 /// wrong way out costs the same and says the same: else a stranger could tell which ids exist.
-fn judge(candidate: Candidate, hash: &str) -> Option<String> {
+fn judge(candidate: &Candidate, hash: &str) -> Option<String> {
     let stored = candidate.password.as_ref().map_or(&NO_HASH[..], |stored| stored.as_bytes());
     let right = bool::from(stored.ct_eq(hash.as_bytes()));
-    let mut phones = candidate.msisdn_hashes.into_iter();
-    let phone = match (phones.next(), phones.next()) {
-        (Some(phone), None) => phone.filter(|hash| !hash.is_empty()),
+    let phone = match candidate.msisdn_hashes.as_slice() {
+        [phone] => phone.as_ref().filter(|hash| !hash.is_empty()),
         _ => None,
     };
-    if right { phone } else { None }
+    phone.filter(|_| right).cloned()
 }
 
 fn refuse(error: StoreError) -> Refusal {
@@ -149,7 +153,7 @@ mod tests {
                 password: password.map(|text| Zeroizing::new(text.to_owned())),
                 msisdn_hashes: phones.iter().map(|phone| phone.map(str::to_owned)).collect(),
             };
-            assert_eq!(judge(candidate, "ab").as_deref(), expected, "{password:?} {phones:?}");
+            assert_eq!(judge(&candidate, "ab").as_deref(), expected, "{password:?} {phones:?}");
         };
         check(Some("ab"), &[Some("60")], Some("60"));
         check(Some("ac"), &[Some("60")], None);

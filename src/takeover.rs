@@ -216,9 +216,9 @@ fn judge_key(path: &Path, certificate: Option<&Path>) -> Vec<Finding> {
             Finding::good(format!("{shown} is the certificate of this key"))
         }
         Ok(_) => Finding::problem(
+            format!("{shown} is the certificate of another key"),
             "set [keys] private_key to the private key of the certificate, such as certbot's \
              privkey.pem, and take the one before into the ring with swob-gateway keys add FILE",
-             privkey.pem",
         ),
     });
     findings

@@ -20,7 +20,7 @@ use crate::config;
 use crate::crypto::removal::BackendKey;
 use crate::session::UserId;
 use crate::wire::Platform;
-use credential::Credential;
+use credential::{Credential, Secret};
 
 /// The platforms of a BE without a table of them, as shipped.
 const PLATFORMS: &str = include_str!("platforms.ini");
@@ -63,8 +63,13 @@ impl Backend {
     ///
     /// # Errors
     /// [`StoreError::Content`] where it is missing.
-    pub fn salt(&self) -> Result<&str, StoreError> {
+    pub fn salt(&self) -> Result<Secret, StoreError> {
         self.salt.get(&self.database)
+    }
+
+    /// The salt where the BE has another now, after a password that did not match.
+    pub fn renewed_salt(&self) -> Option<Secret> {
+        self.salt.renewed(&self.database)
     }
 
     /// The key that the BE shares with this server: read once, and again while it is missing.
@@ -72,8 +77,12 @@ impl Backend {
     /// # Errors
     /// [`StoreError::Content`] where it is missing or under 32 characters (contract §5).
     pub fn shared_key(&self) -> Result<Zeroizing<BackendKey>, StoreError> {
-        let key = self.shared_key.get(&self.database)?.as_bytes().first_chunk();
-        Ok(Zeroizing::new(*key.expect("the credential is taken only with its least length")))
+        Ok(backend_key(&self.shared_key.get(&self.database)?))
+    }
+
+    /// That key where the BE has another now, after a body that did not open.
+    pub fn renewed_shared_key(&self) -> Option<Zeroizing<BackendKey>> {
+        self.shared_key.renewed(&self.database).map(|secret| backend_key(&secret))
     }
 
     /// What there is to judge a password by; the same two statements for known and unknown users.
@@ -156,6 +165,11 @@ impl Backend {
         let has_platforms = self.database.run(|connection| self.has_platforms(connection))?;
         Ok(if has_platforms { "platforms table" } else { "platforms file" })
     }
+}
+
+fn backend_key(secret: &Secret) -> Zeroizing<BackendKey> {
+    let key = secret.as_bytes().first_chunk();
+    Zeroizing::new(*key.expect("the credential is taken only with its least length"))
 }
 
 fn platform(row: &mut mysql::Row) -> Option<Platform> {
