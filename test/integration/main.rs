@@ -1,5 +1,6 @@
 //! The real binary on a real MariaDB with real sockets: one file a topic, a fresh schema a test.
 
+mod at_rest;
 mod clients;
 mod framing;
 mod handshake;

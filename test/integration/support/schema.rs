@@ -83,6 +83,19 @@ impl Schema {
         self.connect().query_drop(sql).unwrap();
     }
 
+    /// Whatever a query finds, each value as its text; a `NULL` is `NULL`.
+    pub fn query(&self, sql: &str) -> Vec<Vec<String>> {
+        let mut connection = self.connect();
+        connection.query_drop(format!("USE {}", self.name)).unwrap();
+        let rows: Vec<mysql::Row> = connection.query(sql).unwrap();
+        let text = |value| match value {
+            mysql::Value::NULL => "NULL".to_owned(),
+            mysql::Value::Bytes(bytes) => String::from_utf8(bytes).unwrap(),
+            other => other.as_sql(true),
+        };
+        rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect()
+    }
+
     pub fn rows(&self) -> Vec<Row> {
         let columns = "msisdn_hash, shared_key, public_key, mgf1ParameterSpec, hashingAlgorithm";
         let query = format!("SELECT {columns} FROM {}.gateway_server_users", self.name);

@@ -1,0 +1,276 @@
+//! Phones' keys encrypted in the table, and the conversion of a table that is in use.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use std::{process, thread};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use swob_gateway::store::at_rest::{Beside, Keys};
+
+use crate::support::phone::is_shared_key;
+use crate::support::schema::Row;
+use crate::support::server::{Folder, command};
+use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+
+const FIRST: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+const SECOND: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+const SETTING: &str = "GATEWAY_KEYS_AT_REST_KEYS";
+
+fn open(keys: &Keys, row: &Row) -> String {
+    let Row { msisdn_hash, shared_key, public_key, mgf1, oaep } = row;
+    let opened = keys.open(shared_key, Beside { msisdn_hash, public_key, mgf1, oaep });
+    opened.unwrap_or_else(|error| panic!("{error:?}: {row:?}")).to_string()
+}
+
+/// Syncs with a phone and returns its key.
+fn sync(server: &Server, user: &str, phone: &Phone) -> String {
+    let mut dashboard = Dashboard::open(&server.session(user));
+    let url = dashboard.url();
+    let answer = post(&server.api, &url, &phone.one_step_body(PASSWORD));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    phone.open(&answer.json()["shared_key"], "sha256", "sha1")
+}
+
+/// The binary with a table and a file of keys.
+fn keys_command(verb: &str, schema: &Schema, folder: &Folder, file: &Path) -> process::Command {
+    let mut command = command(folder);
+    command.args(["keys", verb]).envs(schema.variables()).env(SETTING, file);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn a_phone_syncs_into_an_encrypted_row() {
+    let (schema, folder) = (Schema::new(), Folder::new());
+    let file = folder.0.join("at-rest.keys");
+    fs::write(&file, FIRST).unwrap();
+    let server = Server::start(&schema, &[(SETTING, file.to_str().unwrap())]);
+    for _ in 0..2 {
+        let key = sync(&server, USER, &Phone::new());
+        let rows = schema.rows();
+        assert_eq!(rows.len(), 1);
+        assert!(rows[0].shared_key.starts_with("aes1:"), "{rows:?}");
+        assert_eq!(open(&Keys::parse(FIRST).unwrap(), &rows[0]), key);
+    }
+    schema.execute("UPDATE gateway_server_users SET msisdn_hash = UPPER(msisdn_hash)");
+    let key = sync(&server, USER, &Phone::new());
+    let rows = schema.rows();
+    assert_eq!((rows.len(), open(&Keys::parse(FIRST).unwrap(), &rows[0])), (1, key));
+}
+
+#[test]
+fn keys_that_are_none_are_refused_by_line() {
+    let (schema, folder) = (Schema::new(), Folder::new());
+    let check = |verb: &str, content: &str, expected: &str| {
+        let file = folder.0.join("keys");
+        fs::write(&file, content).unwrap();
+        let output = keys_command(verb, &schema, &folder, &file).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains(content.trim()), "{said}");
+    };
+    check("encrypt", "0123\n", "keys:1 is no key");
+    check("decrypt", "# nothing\n", "keys holds no key");
+    check("encrypt", &format!("plain\n{FIRST}\n"), "there is no key to encrypt under");
+}
+
+#[test]
+fn a_row_that_does_not_open_is_left_alone_and_told() {
+    let (schema, folder) = (Schema::new(), Folder::new());
+    let server = Server::start(&schema, &[]);
+    sync(&server, USER, &Phone::new());
+    let file = folder.0.join("keys");
+    let run = |verb: &str, keys: &str| {
+        fs::write(&file, keys).unwrap();
+        let output = keys_command(verb, &schema, &folder, &file).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (done, said) = run("encrypt", FIRST);
+    assert!(done && said.contains("rows changed: 1; rows that are not encrypted: 0"), "{said}");
+    let before = schema.rows();
+    for verb in ["encrypt", "decrypt"] {
+        let (done, said) = run(verb, SECOND);
+        assert!(!done && said.contains("1 rows do not open"), "{said}");
+        assert_eq!(schema.rows(), before);
+    }
+    let (done, said) = run("encrypt", FIRST);
+    assert!(done && said.contains("rows changed: 0"), "{said}");
+    let (done, said) = run("decrypt", FIRST);
+    assert!(done && said.contains("put a line \"plain\" before"), "{said}");
+    assert!(is_shared_key(&schema.rows()[0].shared_key));
+}
+
+/// A table in use: what each row's key has to be, whatever is killed.
+struct Trial {
+    schema: Schema,
+    folder: Folder,
+    /// Rows of phones that do not sync meanwhile.
+    still: BTreeMap<String, String>,
+    /// Users whose phones do.
+    users: Vec<(String, String)>,
+    draw: StdRng,
+}
+
+impl Trial {
+    fn new(rows: usize, seed: u64) -> Self {
+        let mut draw = StdRng::seed_from_u64(seed);
+        let schema = Schema::new();
+        let mut hex = |digits: usize| {
+            let digit = |_| char::from_digit(draw.random_range(0..16), 16).unwrap();
+            (0..digits).map(digit).collect::<String>()
+        };
+        let pem = Phone::new().pem;
+        let mut still = BTreeMap::new();
+        while still.len() < rows {
+            let mut values = String::new();
+            for _ in 0..500.min(rows - still.len()) {
+                let (hash, key) = (hex(128), hex(32));
+                let comma = if values.is_empty() { "" } else { "," };
+                write!(
+                    values,
+                    "{comma}('{hash}', '{key}', '{pem}', 'sha1', 'sha256', '2022-11-08')"
+                )
+                .unwrap();
+                still.insert(hash, key);
+            }
+            schema.execute(&format!("INSERT INTO gateway_server_users VALUES {values}"));
+        }
+        let users: Vec<_> = (0..16).map(|n| (format!("user-{n}"), hex(128))).collect();
+        for (n, (user, hash)) in users.iter().enumerate() {
+            schema.execute(&format!(
+                "INSERT INTO users (id, password) SELECT '{user}', password FROM users WHERE id = '{USER}'"
+            ));
+            schema.execute(&format!(
+                "INSERT INTO usersInfos (id, full_phone_number, status, userId) \
+                 VALUES ({}, '{hash}', 'verified', '{user}')",
+                n + 10
+            ));
+        }
+        Trial { schema, folder: Folder::new(), still, users, draw }
+    }
+
+    /// Converts under handshakes, killed this often at random points, until all is converted.
+    fn convert(&mut self, verb: &str, keys: &str, kills: usize) {
+        let file = self.folder.0.join("keys");
+        fs::write(&file, keys).unwrap();
+        let server = Server::start(&self.schema, &[(SETTING, file.to_str().unwrap())]);
+        let over = AtomicBool::new(false);
+        let mut draw = StdRng::from_rng(&mut self.draw);
+        let form = Keys::parse(keys).unwrap();
+        let synced = thread::scope(|scope| {
+            let halves = self.users.chunks(self.users.len() / 2);
+            let phones: Vec<_> = halves
+                .map(|users| {
+                    let (server, over) = (&server, &over);
+                    scope.spawn(move || handshakes(server, users, over))
+                })
+                .collect();
+            let mut midway = 0;
+            for _ in 0..kills {
+                let start = keys_command(verb, &self.schema, &self.folder, &file);
+                midway += usize::from(self.kill(start, &form, &mut draw));
+            }
+            let output = keys_command(verb, &self.schema, &self.folder, &file).output().unwrap();
+            over.store(true, Ordering::Relaxed);
+            assert!(output.status.success(), "{output:?}");
+            eprintln!("{verb}: of {kills} kills {midway} came midway");
+            assert!(midway > 0, "no kill came midway");
+            let all = phones.into_iter().flat_map(|phones| phones.join().unwrap());
+            all.collect::<BTreeMap<String, String>>()
+        });
+        drop(server);
+        self.check(&form, &synced);
+    }
+
+    /// Starts the conversion, kills it when it has come some way, and tells whether it left rows
+    /// in the old form.
+    fn kill(&self, mut start: process::Command, keys: &Keys, draw: &mut StdRng) -> bool {
+        let (mark, not) = (keys.mark(), if keys.seals() { "NOT" } else { "" });
+        let left = || {
+            let query = format!(
+                "SELECT COUNT(*) FROM gateway_server_users WHERE {not} LEFT(shared_key, {}) = '{mark}'",
+                mark.len()
+            );
+            self.schema.query(&query)[0][0].parse::<usize>().unwrap()
+        };
+        let before = left();
+        let target = before - draw.random_range(0..=before / 3);
+        let mut child = start.spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while left() >= target && child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "the conversion stands still");
+        }
+        thread::sleep(Duration::from_micros(draw.random_range(0..5_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        left() > 0
+    }
+
+    /// Every row is there once, in the new form, and opens to the key that it had, or that its
+    /// phone was told last.
+    fn check(&self, keys: &Keys, synced: &BTreeMap<String, String>) {
+        let rows = self.schema.rows();
+        for row in &rows {
+            assert!(keys.is_current(&row.shared_key), "{row:?}");
+            let key = open(keys, row);
+            assert!(is_shared_key(&key), "{row:?}");
+            match self.still.get(&row.msisdn_hash) {
+                Some(expected) => assert_eq!(&key, expected),
+                None => {
+                    let told = synced.get(&row.msisdn_hash);
+                    assert!(told.is_none_or(|told| *told == key), "{row:?}");
+                }
+            }
+        }
+        let seen = |hash: &String| rows.iter().any(|row| row.msisdn_hash == *hash);
+        assert!(synced.len() > 1 && synced.keys().all(seen), "{}", synced.len());
+        let still = rows.iter().filter(|row| self.still.contains_key(&row.msisdn_hash)).count();
+        assert_eq!(still, self.still.len());
+        let dates = "SELECT COUNT(*) FROM gateway_server_users WHERE date = '2022-11-08'";
+        assert_eq!(self.schema.query(dates), [[self.still.len().to_string()]]);
+    }
+}
+
+/// Each user's phone again and again; the last key that each was told, by the phone's hash.
+fn handshakes(
+    server: &Server,
+    users: &[(String, String)],
+    over: &AtomicBool,
+) -> BTreeMap<String, String> {
+    let phone = Phone::new();
+    let mut told = BTreeMap::new();
+    while !over.load(Ordering::Relaxed) {
+        for (user, hash) in users {
+            told.insert(hash.clone(), sync(server, user, &phone));
+        }
+    }
+    told
+}
+
+#[expect(clippy::disallowed_methods, reason = "make chaos asks for more by the environment")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// `TEST_CHAOS_ROWS` (10,000 in `make chaos`) asks for the long form, `TEST_CHAOS_SEED` for a
+/// repetition.
+#[test]
+fn a_conversion_killed_at_random_points_loses_nothing() {
+    let rows = number("TEST_CHAOS_ROWS").map_or(1000, |rows| usize::try_from(rows).unwrap());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let seed = number("TEST_CHAOS_SEED").unwrap_or(now);
+    eprintln!("TEST_CHAOS_ROWS={rows} TEST_CHAOS_SEED={seed}");
+    let kills = if rows > 1000 { 40 } else { 6 };
+    let mut trial = Trial::new(rows, seed);
+    trial.convert("encrypt", FIRST, kills);
+    trial.convert("encrypt", &format!("{SECOND}\n{FIRST}"), kills);
+    trial.convert("decrypt", &format!("plain\n{SECOND}"), kills);
+}
