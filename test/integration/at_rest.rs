@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use std::{process, thread};
 
+use mysql::prelude::Queryable as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use swob_gateway::store::at_rest::{Beside, Keys};
@@ -112,8 +113,10 @@ fn a_row_that_does_not_open_is_left_alone_and_told() {
 struct Trial {
     schema: Schema,
     folder: Folder,
-    /// Rows of phones that do not sync meanwhile.
-    still: BTreeMap<String, String>,
+    /// The key of each row but the users', by its `msisdn_hash`.
+    rows: BTreeMap<String, String>,
+    /// How many of them another server writes meanwhile, in their order.
+    busy: usize,
     /// Users whose phones do.
     users: Vec<(String, String)>,
     draw: StdRng,
@@ -154,7 +157,7 @@ impl Trial {
                 n + 10
             ));
         }
-        Trial { schema, folder: Folder::new(), still, users, draw }
+        Trial { schema, folder: Folder::new(), rows: still, busy: rows / 2, users, draw }
     }
 
     /// Converts under handshakes, killed this often at random points, until all is converted.
@@ -165,7 +168,7 @@ impl Trial {
         let over = AtomicBool::new(false);
         let mut draw = StdRng::from_rng(&mut self.draw);
         let form = Keys::parse(keys).unwrap();
-        let synced = thread::scope(|scope| {
+        let (synced, written) = thread::scope(|scope| {
             let halves = self.users.chunks(self.users.len() / 2);
             let phones: Vec<_> = halves
                 .map(|users| {
@@ -173,6 +176,11 @@ impl Trial {
                     scope.spawn(move || handshakes(server, users, over))
                 })
                 .collect();
+            let other = {
+                let (trial, form, over) = (&*self, &form, &over);
+                let draw = StdRng::from_rng(&mut draw);
+                scope.spawn(move || trial.write(form, over, draw))
+            };
             let mut midway = 0;
             for _ in 0..kills {
                 let start = keys_command(verb, &self.schema, &self.folder, &file);
@@ -184,9 +192,11 @@ impl Trial {
             eprintln!("{verb}: of {kills} kills {midway} came midway");
             assert!(midway > 0, "no kill came midway");
             let all = phones.into_iter().flat_map(|phones| phones.join().unwrap());
-            all.collect::<BTreeMap<String, String>>()
+            (all.collect::<BTreeMap<String, String>>(), other.join().unwrap())
         });
         drop(server);
+        assert!(!written.is_empty());
+        self.rows.extend(written);
         self.check(&form, &synced);
     }
 
@@ -214,6 +224,29 @@ impl Trial {
         left() > 0
     }
 
+    /// Gives rows new keys as fast as the database takes them, as another server would; the last
+    /// of each.
+    fn write(&self, form: &Keys, over: &AtomicBool, mut draw: StdRng) -> BTreeMap<String, String> {
+        let mut connection = self.schema.connect();
+        connection.query_drop(format!("USE {}", self.schema.name)).unwrap();
+        let hashes: Vec<&String> = self.rows.keys().take(self.busy).collect();
+        let public_key = &self
+            .schema
+            .query("SELECT public_key FROM gateway_server_users WHERE date = '2022-11-08' LIMIT 1")
+            [0][0];
+        let mut written = BTreeMap::new();
+        while !over.load(Ordering::Relaxed) {
+            let msisdn_hash = hashes[draw.random_range(0..hashes.len())];
+            let key = format!("{:032x}", draw.random::<u128>());
+            let beside = Beside { msisdn_hash, public_key, mgf1: "sha1", oaep: "sha256" };
+            let sealed = form.seal(&key, beside, draw.random());
+            let update = "UPDATE gateway_server_users SET shared_key = ? WHERE msisdn_hash = ?";
+            connection.exec_drop(update, (sealed.as_str(), msisdn_hash)).unwrap();
+            written.insert(msisdn_hash.clone(), key);
+        }
+        written
+    }
+
     /// Every row is there once, in the new form, and opens to the key that it had, or that its
     /// phone was told last.
     fn check(&self, keys: &Keys, synced: &BTreeMap<String, String>) {
@@ -222,7 +255,7 @@ impl Trial {
             assert!(keys.is_current(&row.shared_key), "{row:?}");
             let key = open(keys, row);
             assert!(is_shared_key(&key), "{row:?}");
-            match self.still.get(&row.msisdn_hash) {
+            match self.rows.get(&row.msisdn_hash) {
                 Some(expected) => assert_eq!(&key, expected),
                 None => {
                     let told = synced.get(&row.msisdn_hash);
@@ -232,10 +265,11 @@ impl Trial {
         }
         let seen = |hash: &String| rows.iter().any(|row| row.msisdn_hash == *hash);
         assert!(synced.len() > 1 && synced.keys().all(seen), "{}", synced.len());
-        let still = rows.iter().filter(|row| self.still.contains_key(&row.msisdn_hash)).count();
-        assert_eq!(still, self.still.len());
-        let dates = "SELECT COUNT(*) FROM gateway_server_users WHERE date = '2022-11-08'";
-        assert_eq!(self.schema.query(dates), [[self.still.len().to_string()]]);
+        let kept = rows.iter().filter(|row| self.rows.contains_key(&row.msisdn_hash)).count();
+        assert_eq!(kept, self.rows.len());
+        let dates = "SELECT msisdn_hash FROM gateway_server_users WHERE date <> '2022-11-08'";
+        let written: Vec<_> = self.rows.keys().take(self.busy).chain(synced.keys()).collect();
+        assert!(self.schema.query(dates).iter().all(|row| written.contains(&&row[0])));
     }
 }
 

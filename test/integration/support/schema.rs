@@ -126,7 +126,7 @@ impl Schema {
         ]
     }
 
-    fn connect(&self) -> Conn {
+    pub fn connect(&self) -> Conn {
         let options = OptsBuilder::new()
             .ip_or_hostname(Some(&self.host))
             .tcp_port(self.port.parse().unwrap())
