@@ -2,6 +2,7 @@
 
 mod at_rest;
 mod clients;
+mod databases;
 mod framing;
 mod handshake;
 mod lifecycle;

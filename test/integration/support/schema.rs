@@ -16,6 +16,10 @@ pub struct Schema {
     pub name: String,
     pub host: String,
     pub port: String,
+    /// The path of its unix socket.
+    pub socket: String,
+    /// The path of its certificate.
+    pub ca: String,
     pub username: String,
     pub password: String,
 }
@@ -62,6 +66,8 @@ impl Schema {
             name: format!("test_{}_{n}", process::id()),
             host: setting("TEST_MYSQL_HOST"),
             port: setting("TEST_MYSQL_PORT"),
+            socket: setting("TEST_MYSQL_SOCKET"),
+            ca: setting("TEST_MYSQL_CA"),
             username: setting("TEST_MYSQL_USERNAME"),
             password: setting("TEST_MYSQL_PASSWORD"),
         }
@@ -124,6 +130,16 @@ impl Schema {
             ("GATEWAY_MYSQL_PASSWORD", &self.password),
             ("GATEWAY_MYSQL_DATABASE", &self.name),
         ]
+    }
+
+    /// At the socket under another account, with this database as the default.
+    pub fn connect_as(&self, username: &str, password: &str) -> Conn {
+        let options = OptsBuilder::new()
+            .socket(Some(&self.socket))
+            .user(Some(username))
+            .pass(Some(password))
+            .db_name(Some(&self.name));
+        Conn::new(options).unwrap()
     }
 
     pub fn connect(&self) -> Conn {
