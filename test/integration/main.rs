@@ -14,6 +14,7 @@ mod ring;
 mod rsa;
 mod secrets;
 mod support;
+mod takeover;
 mod users;
 mod verification;
 mod websocket;

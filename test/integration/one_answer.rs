@@ -1,6 +1,7 @@
 //! What must not be told apart is not: same bytes, same headers, same statements, same work
 //! (contract §3). `make timing` compares the times.
 
+use crate::support::server::Folder;
 use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
 
 /// What one refused handshake cost the server, and what it told.
@@ -18,6 +19,8 @@ struct Trace {
 struct Watched {
     schema: Schema,
     account: String,
+    /// Held for the salt: in the database it would be read again once in a while.
+    _folder: Folder,
     server: Server,
 }
 
@@ -28,16 +31,20 @@ impl Watched {
         schema.execute("SET GLOBAL userstat = 1");
         schema.execute(&format!("CREATE USER '{account}'@'%' IDENTIFIED BY 'x'"));
         schema.execute(&format!("GRANT ALL ON {}.* TO '{account}'@'%'", schema.name));
+        let folder = Folder::new();
+        let salt = folder.0.join("salt");
+        std::fs::write(&salt, "b7c1c9605b98de2b055b5a13ac22765e").unwrap();
         let server = Server::start(
             &schema,
             &[
+                ("HASHING_SALT", salt.to_str().unwrap()),
                 ("GATEWAY_MYSQL_USERNAME", &account),
                 ("GATEWAY_MYSQL_PASSWORD", "x"),
                 ("GATEWAY_LOG_LEVEL", "trace"),
                 ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", ""),
             ],
         );
-        Watched { schema, account, server }
+        Watched { schema, account, _folder: folder, server }
     }
 
     fn selects(&self) -> u64 {
