@@ -5,9 +5,11 @@
 //! to be current or was added: the order in which retired keys are tried. Whole files alone get a
 //! name that ends in `.pem`.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::SystemTime;
@@ -112,7 +114,7 @@ impl Ring {
 }
 
 /// Writes a file in place of another at one stroke: a crash leaves the old one or the new one. It
-/// goes to the owner of `like`.
+/// goes to the owner and group of `like`, with this mode; where it cannot, it is its maker's alone.
 ///
 /// # Errors
 /// As the file system says; the old file stays.
@@ -123,9 +125,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32, like: &Metadata) -> io::R
     let write = || {
         // One of the same name is what a crash of an earlier process has left.
         let _ = fs::remove_file(&new);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(content)?;
-        give(&file, like)?;
+        if give(&file, like)? {
+            // Not at the opening, where the umask of whoever types the command would count.
+            file.set_permissions(Permissions::from_mode(mode))?;
+        }
         file.sync_all()?;
         fs::rename(&new, path)?;
         sync_parent(path)
@@ -133,16 +138,16 @@ pub fn replace(path: &Path, content: &[u8], mode: u32, like: &Metadata) -> io::R
     write().inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
-/// Root's commands must not take files from the server's account.
-fn give(file: &File, like: &Metadata) -> io::Result<()> {
+/// Gives a file to the owner and group of another, for root's commands must not take files from
+/// the server's account. Whoever is not root may not give anything away: `false`.
+fn give(file: &File, like: &Metadata) -> io::Result<bool> {
     let own = file.metadata()?;
     if (own.uid(), own.gid()) == (like.uid(), like.gid()) {
-        return Ok(());
+        return Ok(true);
     }
     match fchown(file, Some(like.uid()), Some(like.gid())) {
-        // Whoever is not root makes files for themselves alone.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        given => given,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        given => given.map(|()| true),
     }
 }
 
