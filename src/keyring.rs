@@ -170,7 +170,11 @@ impl Keys {
 fn read(private_key: &Path, ring: &Ring) -> Result<Keys, KeyError> {
     let current = ServerKey::read(private_key)?;
     ring.admit(&current, private_key)?;
-    let mut retired: Vec<ServerKey> = ring.keys()?.into_iter().map(|kept| kept.key).collect();
+    let content = ring.keys()?;
+    for useless in &content.useless {
+        log::error!("a file of the ring is of no use cause=\"{}\"", cause(useless));
+    }
+    let mut retired: Vec<ServerKey> = content.kept.into_iter().map(|kept| kept.key).collect();
     retired.retain(|key| key.fingerprint() != current.fingerprint());
     for unused in retired.iter().skip(MOST - 1) {
         log::warn!(

@@ -13,7 +13,7 @@ use super::ring::{Ring, replace};
 use super::{KeyError, MOST, ServerKey};
 use crate::config;
 
-/// Every key, one a line: use, bits, date, fingerprint.
+/// Every key, one a line: use, bits, date, fingerprint; then the files of the ring that hold none.
 ///
 /// # Errors
 /// [`KeyError`], with its remedy.
@@ -25,9 +25,9 @@ pub fn list(settings: &config::Keys) -> Result<String, KeyError> {
         writeln!(lines, "{word:<8} {bits} bits  {date}  {}", key.fingerprint())
             .expect("a String takes every line");
     };
-    let kept = Ring::new(&settings.ring).keys()?;
+    let content = Ring::new(&settings.ring).keys()?;
     let (own, retired): (Vec<_>, Vec<_>) =
-        kept.iter().partition(|kept| kept.key.fingerprint() == current.fingerprint());
+        content.kept.iter().partition(|kept| kept.key.fingerprint() == current.fingerprint());
     let changed = || fs::metadata(&settings.private_key).and_then(|file| file.modified());
     let date = match own.first() {
         Some(kept) => kept.date,
@@ -36,6 +36,9 @@ pub fn list(settings: &config::Keys) -> Result<String, KeyError> {
     line("current", date, &current);
     for (place, kept) in retired.iter().enumerate() {
         line(if place + 1 < MOST { "retired" } else { "unused" }, kept.date, &kept.key);
+    }
+    for useless in &content.useless {
+        writeln!(lines, "useless  {useless}").expect("a String takes every line");
     }
     Ok(lines)
 }
@@ -72,6 +75,7 @@ pub fn rotate(settings: &config::Keys, certificate: Option<&Path>) -> Result<Str
 /// # Errors
 /// [`KeyError`], with its remedy.
 pub fn add(settings: &config::Keys, file: &Path) -> Result<String, KeyError> {
+    fs::metadata(file).map_err(|error| KeyError::Added(file.to_owned(), error))?;
     let key = ServerKey::read(file)?;
     let like = if settings.private_key.exists() { &settings.private_key } else { file };
     Ring::new(&settings.ring).admit(&key, like)?;

@@ -12,6 +12,8 @@ pub enum KeyError {
     File(PathBuf, io::Error),
     /// A file of the ring, or the ring itself, cannot be read or written.
     Ring(PathBuf, io::Error),
+    /// The file that `keys add` names is not there.
+    Added(PathBuf, io::Error),
     /// `keys generate` replaces nothing.
     Exists(PathBuf),
     /// The file holds no private key in PEM, or one with a passphrase.
@@ -40,6 +42,11 @@ impl fmt::Display for KeyError {
                 f,
                 "the ring of server keys is out of reach at {}; name a folder in [keys] ring that \
                  the server's account can write",
+                path.display()
+            ),
+            KeyError::Added(path, _) => write!(
+                f,
+                "there is no key to add at {}; name the file of an RSA private key in PEM",
                 path.display()
             ),
             KeyError::Exists(path) => write!(
@@ -74,7 +81,9 @@ impl fmt::Display for KeyError {
 impl error::Error for KeyError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            KeyError::File(_, error) | KeyError::Ring(_, error) => Some(error),
+            KeyError::File(_, error) | KeyError::Ring(_, error) | KeyError::Added(_, error) => {
+                Some(error)
+            }
             KeyError::Pem(_, error) | KeyError::OpenSsl(error) => Some(error),
             KeyError::Exists(_) | KeyError::Unfit(_) | KeyError::Foreign(_) => None,
         }

@@ -5,6 +5,7 @@
 //! to be current or was added: the order in which retired keys are tried. Whole files alone get a
 //! name that ends in `.pem`.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{
@@ -15,7 +16,6 @@ use std::process;
 use std::time::SystemTime;
 
 use super::{KeyError, ServerKey};
-use crate::log::cause;
 
 /// The folder.
 pub struct Ring {
@@ -28,6 +28,14 @@ pub struct Kept {
     pub date: SystemTime,
     /// The key.
     pub key: ServerKey,
+}
+
+/// What is in the folder.
+pub struct Content {
+    /// The newest first.
+    pub kept: Vec<Kept>,
+    /// Why the other files hold no key.
+    pub useless: Vec<KeyError>,
 }
 
 impl Ring {
@@ -72,44 +80,41 @@ impl Ring {
         sync_parent(&self.folder)
     }
 
-    /// Every key in the folder, the newest first. A file that holds none is told to the log.
+    /// Every key in the folder, the newest first.
     ///
     /// # Errors
     /// [`KeyError::Ring`] where the folder cannot be read; one that is not there is empty.
-    pub fn keys(&self) -> Result<Vec<Kept>, KeyError> {
+    pub fn keys(&self) -> Result<Content, KeyError> {
         let at = |error| KeyError::Ring(self.folder.clone(), error);
+        let mut content = Content { kept: Vec::new(), useless: Vec::new() };
         let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(content),
             entries => entries.map_err(at)?,
         };
-        let mut keys: Vec<Kept> = Vec::new();
         for entry in entries {
             let path = entry.map_err(at)?.path();
-            if path.extension().is_none_or(|extension| extension != "pem") {
-                continue;
-            }
-            let date = fs::metadata(&path).and_then(|metadata| metadata.modified());
-            let kept = date
-                .map_err(|error| KeyError::File(path.clone(), error))
-                .and_then(|date| Ok(Kept { date, key: ServerKey::read(&path)? }));
-            match kept {
-                Ok(kept) => keys.push(kept),
-                Err(error) => {
-                    log::error!("a key of the ring is of no use cause=\"{}\"", cause(&error))
+            if path.extension().is_some_and(|extension| extension == "pem") {
+                match Kept::read(&path) {
+                    Ok(kept) => content.kept.push(kept),
+                    Err(error) => content.useless.push(error),
                 }
             }
         }
-        keys.sort_by(|a, b| {
+        content.kept.sort_by(|a, b| {
             b.date.cmp(&a.date).then_with(|| a.key.fingerprint().cmp(b.key.fingerprint()))
         });
         // An administrator may have put a key in under a name of their own as well.
-        let mut seen = Vec::new();
-        keys.retain(|kept| {
-            let known = seen.iter().any(|name| name == kept.key.fingerprint());
-            seen.push(kept.key.fingerprint().to_owned());
-            !known
-        });
-        Ok(keys)
+        let mut seen = HashSet::new();
+        content.kept.retain(|kept| seen.insert(kept.key.fingerprint().to_owned()));
+        Ok(content)
+    }
+}
+
+impl Kept {
+    fn read(path: &Path) -> Result<Self, KeyError> {
+        let date = fs::metadata(path).and_then(|metadata| metadata.modified());
+        let date = date.map_err(|error| KeyError::File(path.to_owned(), error))?;
+        Ok(Kept { date, key: ServerKey::read(path)? })
     }
 }
 

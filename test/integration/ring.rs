@@ -197,7 +197,7 @@ fn what_the_commands_refuse_names_the_remedy() {
     fs::write(folder.0.join("note.txt"), "hello").unwrap();
     refused(&folder, &["add", "ec.pem"], "--key-type rsa");
     refused(&folder, &["add", "note.txt"], "holds no RSA private key");
-    refused(&folder, &["add", "nowhere.pem"], "nowhere.pem");
+    refused(&folder, &["add", "nowhere.pem"], "there is no key to add at nowhere.pem");
     let empty = Folder::new();
     refused(&empty, &["list"], "keys generate");
     refused(&empty, &["rotate"], "keys generate");
