@@ -82,10 +82,9 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let keyring = Arc::new(Keyring::load(&config.keys)?);
     let listed = backend::listed_platforms(config.sync.platforms_file.as_ref())?;
     let at_rest = Keys::load(config.keys.at_rest_keys.as_deref())?;
-    let gateway = Arc::new(Database::new(&config.mysql)?.sealed_under(at_rest));
-    let shared = || Ok(Arc::clone(&gateway));
-    let backend =
-        config.mysql_be.as_ref().map_or_else(shared, |be| Database::new(be).map(Arc::new))?;
+    let gateway = Arc::new(Database::new(&config.mysql).sealed_under(at_rest));
+    let shared = || Arc::clone(&gateway);
+    let backend = config.mysql_be.as_ref().map_or_else(shared, |be| Arc::new(Database::new(be)));
     let backend = Backend::new(backend, &config.keys, listed);
 
     let api_listeners = listen("http", &config.http.listen)?;

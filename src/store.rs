@@ -1,4 +1,4 @@
-//! The way to the databases: pools, time-outs, and what a failing database means.
+//! The way to the databases: connections, time-outs, and what a failing database means.
 //!
 //! [`gateway`] holds the statements of the table that this server owns, [`at_rest`] how keys stand
 //! in it, [`conversion`] how that changes, [`survey`] how the table is laid out, [`backend`] the statements of the BE's tables, which it
@@ -10,25 +10,25 @@ pub mod conversion;
 pub mod gateway;
 pub mod survey;
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{error, fmt};
+use std::{error, fmt, io, mem};
 
-use mysql::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, PooledConn, Row, SslOpts, Value};
+use mysql::{Conn, Opts, OptsBuilder, Row, SslOpts, Value};
 
 use self::at_rest::Keys;
 use crate::config;
 use crate::refusal::Refusal;
 
-/// Connections to one database. Few, because each idle one may cost a time-out when the database
-/// freezes, and because a handshake needs one for a millisecond only.
+/// Connections to one database. Few, because a handshake needs one for a millisecond only.
 const CONNECTIONS: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a caller waits for a connection that others use.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a database that did not answer is left alone.
-const PAUSE: Duration = Duration::from_secs(2);
+/// How long a database that did not answer is left alone. A server that is back within 3 s of its
+/// database, as phones expect it, has a second to spare for one last attempt that comes too early.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a database gave no answer.
 #[derive(Debug)]
@@ -85,42 +85,42 @@ impl From<mysql::Error> for StoreError {
         const TEMPORARY: [u16; 8] = [1040, 1044, 1045, 1049, 1053, 1203, 1205, 1213];
         let temporary = match &cause {
             mysql::Error::MySqlError(error) => TEMPORARY.contains(&error.code),
-            // A pool whose connections are all in use is one that waits for the database.
-            mysql::Error::DriverError(mysql::DriverError::Timeout) => true,
             other => other.is_connectivity_error(),
         };
         if temporary { StoreError::Away(Some(cause)) } else { StoreError::Fault(cause) }
     }
 }
 
-/// One database.
+/// One database, with the few connections to it.
+///
+/// The driver's own pool tries its idle connections one after the other, each for a whole
+/// time-out, and connects under its lock: a frozen database would hold a phone for 10 s and a
+/// silent one a crowd for a time-out each. Here the first failure speaks for all.
 pub struct Database {
-    pool: Pool,
+    opts: Opts,
     at_rest: Keys,
-    turns: Mutex<Turns>,
+    state: Mutex<State>,
     freed: Condvar,
 }
 
-/// Who may use the pool. It connects under a lock of its own, so that a frozen database would
-/// hold a crowd there for one time-out each: the crowd waits here instead, and is sent away
-/// together when the first of them finds the database away.
-struct Turns {
+struct State {
+    /// How many more callers may use a connection now.
     free: usize,
+    /// Open connections that nobody uses.
+    idle: Vec<Conn>,
+    /// Until when callers are sent away at once; past it, one of them tries.
     away_until: Option<Instant>,
 }
 
 impl Database {
-    /// Prepares a pool; connects to nothing, so that the server starts without its database.
-    ///
-    /// # Errors
-    /// [`StoreError::Fault`] for settings that the driver refuses.
-    pub fn new(settings: &config::Database) -> Result<Self, StoreError> {
-        Ok(Database {
-            pool: Pool::new(options(settings)).map_err(StoreError::Fault)?,
+    /// Connects to nothing yet, so that the server starts without its database.
+    pub fn new(settings: &config::Database) -> Self {
+        Database {
+            opts: options(settings),
             at_rest: Keys::default(),
-            turns: Mutex::new(Turns { free: CONNECTIONS, away_until: None }),
+            state: Mutex::new(State { free: CONNECTIONS, idle: Vec::new(), away_until: None }),
             freed: Condvar::new(),
-        })
+        }
     }
 
     /// The same with the keys that phones' keys are sealed under in [`gateway`]'s table.
@@ -135,44 +135,86 @@ impl Database {
     /// [`StoreError`]; while the database is away, at once.
     pub fn run<T>(
         &self,
-        work: impl FnOnce(&mut PooledConn) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Conn) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let _turn = self.turn()?;
-        let result = self
-            .pool
-            .try_get_conn(PATIENCE)
-            .map_err(StoreError::from)
-            .and_then(|mut connection| work(&mut connection));
-        if let Err(StoreError::Away(_)) = result {
-            self.lock().away_until = Some(Instant::now() + PAUSE);
-            self.freed.notify_all();
+        let (_turn, idle) = self.turn()?;
+        let result = self.connection(idle).and_then(|mut connection| {
+            let result = work(&mut connection);
+            // A connection that failed may still have an answer under way, which is not for the
+            // next caller.
+            let sound = matches!(result, Ok(_) | Err(StoreError::Content(_)));
+            Ok((result?, sound.then_some(connection)))
+        });
+        let mut state = self.lock();
+        match result {
+            Ok((answer, connection)) => {
+                state.away_until = None;
+                state.idle.extend(connection);
+                Ok(answer)
+            }
+            Err(error) => {
+                if let StoreError::Away(_) = error {
+                    state.away_until = Some(Instant::now() + PAUSE);
+                    self.freed.notify_all();
+                }
+                Err(error)
+            }
         }
-        result
     }
 
-    fn turn(&self) -> Result<Turn<'_>, StoreError> {
+    /// A connection that lives: the idle one, unless the database has ended it since.
+    fn connection(&self, idle: Option<Conn>) -> Result<Conn, StoreError> {
+        if let Some(mut connection) = idle {
+            match connection.ping() {
+                Ok(()) => return Ok(connection),
+                // A frozen database takes a new connection as well, and does not answer there.
+                Err(error) if timed_out(&error) => return Err(error.into()),
+                // A database that was restarted has ended all of them.
+                Err(_) => drop(mem::take(&mut self.lock().idle)),
+            }
+        }
+        Ok(Conn::new(self.opts.clone())?)
+    }
+
+    fn turn(&self) -> Result<(Turn<'_>, Option<Conn>), StoreError> {
         let patience = Instant::now() + PATIENCE;
-        let mut turns = self.lock();
+        let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let away = turns.away_until.is_some_and(|until| now < until);
-            if away || now >= patience {
+            if state.away_until.is_some_and(|until| now < until) || now >= patience {
                 return Err(StoreError::Away(None));
             }
-            if turns.free > 0 {
-                turns.free -= 1;
-                return Ok(Turn(self));
+            if state.free > 0 {
+                state.free -= 1;
+                // This caller finds out whether the database is back; the others do not wait.
+                state.away_until = state.away_until.map(|_| now + PAUSE);
+                let idle = state.idle.pop();
+                return Ok((Turn(self), idle));
             }
-            let waited = self.freed.wait_timeout(turns, patience - now);
-            turns = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.freed.wait_timeout(state, patience - now);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Whether an answer did not come in time, rather than the connection having ended.
+fn timed_out(error: &mysql::Error) -> bool {
+    // The driver's errors do not tell their source.
+    let cause = match error {
+        mysql::Error::IoError(error) => Some(error as &dyn error::Error),
+        mysql::Error::CodecError(error) => error::Error::source(error),
+        _ => None,
+    };
+    cause.and_then(|error| error.downcast_ref::<io::Error>()).is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    })
+}
+
+/// The right to use a connection; given back when dropped.
 struct Turn<'a>(&'a Database);
 
 impl Drop for Turn<'_> {
@@ -184,13 +226,6 @@ impl Drop for Turn<'_> {
 
 /// How to reach a database.
 pub fn options(settings: &config::Database) -> Opts {
-    let constraints = PoolConstraints::new(0, CONNECTIONS).expect("0 is not more than the number");
-    // Without a health check a connection that died once is handed out for ever; a reset would
-    // cost a round trip and the prepared statements.
-    let pool = PoolOpts::default()
-        .with_constraints(constraints)
-        .with_check_health(true)
-        .with_reset_connection(false);
     let socket = settings.socket.as_ref().map(|path| path.to_string_lossy().into_owned());
     OptsBuilder::new()
         .ip_or_hostname(Some(settings.host.clone()))
@@ -208,7 +243,6 @@ pub fn options(settings: &config::Database) -> Opts {
         .write_timeout(Some(TIMEOUT))
         // A lenient server would cut a text off that is too long for its column, and say nothing.
         .init(vec!["SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"])
-        .pool_opts(pool)
         .into()
 }
 

@@ -143,7 +143,7 @@ impl Backend {
         })
     }
 
-    fn has_platforms(&self, connection: &mut mysql::PooledConn) -> Result<bool, StoreError> {
+    fn has_platforms(&self, connection: &mut mysql::Conn) -> Result<bool, StoreError> {
         const NO_SUCH_TABLE: u16 = 1146;
         if let Some(known) = self.has_platforms.get() {
             return Ok(*known);

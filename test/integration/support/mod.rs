@@ -2,12 +2,14 @@
 
 pub mod dashboard;
 pub mod http;
+pub mod mariadb;
 pub mod phone;
 pub mod schema;
 pub mod server;
 
 pub use dashboard::Dashboard;
 pub use http::{Answer, get, post, request};
+pub use mariadb::Mariadb;
 pub use phone::Phone;
 pub use schema::Schema;
 pub use server::Server;

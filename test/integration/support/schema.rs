@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, OptsBuilder};
 
+use super::Mariadb;
+
 const SCRIPTS: [&str; 3] = [
     include_str!("../../../sql/gateway.sql"),
     include_str!("../../../sql/backend.sql"),
@@ -22,6 +24,8 @@ pub struct Schema {
     pub ca: String,
     pub username: String,
     pub password: String,
+    /// Whether the test drops no database: its MariaDB goes as a whole.
+    private: bool,
 }
 
 /// A row of `gateway_server_users`.
@@ -44,7 +48,33 @@ fn setting(name: &str) -> String {
 impl Schema {
     /// With the tables of both and the development data.
     pub fn new() -> Self {
-        let schema = Schema::empty();
+        Schema::empty().filled()
+    }
+
+    /// The same, on a MariaDB of the test's own.
+    pub fn on(mariadb: &Mariadb) -> Self {
+        let mut schema = Schema::at(&mariadb.host, &mariadb.port);
+        schema.username.clone_from(&mariadb.username);
+        schema.password.clone_from(&mariadb.password);
+        schema.filled()
+    }
+
+    /// At an address of which nothing is known.
+    pub fn at(host: &str, port: &str) -> Self {
+        Schema {
+            name: "test".to_owned(),
+            host: host.to_owned(),
+            port: port.to_owned(),
+            socket: String::new(),
+            ca: String::new(),
+            username: "nobody".to_owned(),
+            password: String::new(),
+            private: true,
+        }
+    }
+
+    fn filled(self) -> Self {
+        let schema = self;
         let mut connection = schema.connect();
         connection.query_drop(format!("CREATE DATABASE {}", schema.name)).unwrap();
         connection.query_drop(format!("USE {}", schema.name)).unwrap();
@@ -70,6 +100,7 @@ impl Schema {
             ca: setting("TEST_MYSQL_CA"),
             username: setting("TEST_MYSQL_USERNAME"),
             password: setting("TEST_MYSQL_PASSWORD"),
+            private: false,
         }
     }
 
@@ -155,6 +186,9 @@ impl Schema {
 
 impl Drop for Schema {
     fn drop(&mut self) {
+        if self.private {
+            return;
+        }
         let _ = self.connect().query_drop(format!("DROP DATABASE IF EXISTS {}", self.name));
     }
 }
