@@ -14,6 +14,7 @@ mod removal;
 mod ring;
 mod rsa;
 mod secrets;
+mod starvation;
 mod support;
 mod takeover;
 mod users;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,18 +55,49 @@ pub fn command(folder: &Folder) -> Command {
     command
 }
 
+/// The wrapper may change to a user who reaches nothing but this folder.
+fn wrapped(wrapper: &[String], folder: &Folder) -> Command {
+    let [program, arguments @ ..] = wrapper else { return command(folder) };
+    let copy = folder.0.join("swob-gateway");
+    fs::copy(env!("CARGO_BIN_EXE_swob-gateway"), &copy).unwrap();
+    for path in [folder.0.clone(), folder.0.join("server.key"), copy.clone()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(program);
+    command.args(arguments).arg(copy).current_dir(&folder.0).env_clear().stdin(Stdio::null());
+    command
+}
+
 impl Server {
     /// Serves `schema`, with these settings beside.
     pub fn start(schema: &Schema, settings: &[(&str, &str)]) -> Self {
-        let folder = Folder::new();
-        fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
-        Server::start_in(&Arc::new(folder), schema, settings)
+        Server::start_in(&Server::furnished(), schema, settings)
     }
 
     /// The same in a folder that outlives this server, with the keys that are in it.
     pub fn start_in(folder: &Arc<Folder>, schema: &Schema, settings: &[(&str, &str)]) -> Self {
+        Server::launch(command(folder), folder, schema, settings)
+    }
+
+    /// As [`Self::start`], as the argument of another command.
+    pub fn start_under(wrapper: &[String], schema: &Schema, settings: &[(&str, &str)]) -> Self {
+        let folder = Server::furnished();
+        Server::launch(wrapped(wrapper, &folder), &folder, schema, settings)
+    }
+
+    fn furnished() -> Arc<Folder> {
+        let folder = Folder::new();
+        fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        Arc::new(folder)
+    }
+
+    fn launch(
+        mut command: Command,
+        folder: &Arc<Folder>,
+        schema: &Schema,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let folder = Arc::clone(folder);
-        let mut command = command(&folder);
         command
             .env("GATEWAY_HTTP_LISTEN", "127.0.0.1:0")
             .env("GATEWAY_WEBSOCKET_LISTEN", "127.0.0.1:0")
@@ -110,6 +142,13 @@ impl Server {
         let answer = get(&self.api, &format!("/v2/sync/users/{user}"));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.text()
+    }
+
+    /// Its resident memory in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Whether the server still serves.
