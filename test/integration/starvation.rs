@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,10 +82,10 @@ struct Bystander {
     dashboard: Dashboard,
 }
 
-/// The figures of one attack.
+/// The figures of one attack; memory in bytes.
 struct Figures {
-    before: u64,
-    peak: u64,
+    before: usize,
+    peak: usize,
     longest: Duration,
 }
 
@@ -101,7 +101,7 @@ impl Bystander {
     /// that the dashboard's codes went on.
     fn watch(&mut self, server: &Server, attack: impl FnOnce()) -> Figures {
         let before = server.resident();
-        let (over, peak) = (AtomicBool::new(false), AtomicU64::new(before));
+        let (over, peak) = (AtomicBool::new(false), AtomicUsize::new(before));
         let phone = &mut self.phone;
         let longest = thread::scope(|scope| {
             let ask = || {
@@ -128,8 +128,9 @@ impl Bystander {
 }
 
 /// A row of the table, also where the output of tests is captured.
-fn tell(attack: &str, held: usize, figures: &Figures, after: u64) {
-    let Figures { before, peak, longest } = figures;
+fn tell(attack: &str, held: usize, figures: &Figures, after: usize) {
+    let longest = figures.longest;
+    let [before, peak, after] = [figures.before, figures.peak, after].map(|bytes| bytes / 1024);
     let _ = writeln!(
         io::stderr(),
         "attack: {attack}: {held} held, longest answer to a bystander {longest:.1?}, \
@@ -375,6 +376,6 @@ fn a_flood_of_gets_leaves_the_memory_where_it_was() {
     let figures = bystander.watch(&server, || asked = flood(number, Duration::from_secs(time)));
     let after = server.resident();
     tell(&format!("{asked} GETs"), AT_ONCE, &figures, after);
-    assert!(after < figures.before + 2048, "{} KiB, then {after}", figures.before);
+    assert!(after < figures.before + (1 << 20), "{} bytes, then {after}", figures.before);
     assert_eq!(request(&server.api, "GET", "/", &[], b"").status, 200);
 }

@@ -144,13 +144,6 @@ impl Server {
         answer.text()
     }
 
-    /// Its resident memory in KiB.
-    pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
     /// Whether the server still serves.
     pub fn serves(&self) -> bool {
         get(&self.api, "/").status == 200
