@@ -34,6 +34,11 @@ impl Route {
             ["v2", "sync", "users", "verification"] if *method == Method::Post => {
                 (Route::Verification, "POST")
             }
+            ["v2", "sync", "users", "verification"]
+                if !matches!(method, Method::Get | Method::Head) =>
+            {
+                return Err(Refusal::Method("GET, HEAD, POST, OPTIONS"));
+            }
             ["v2", "sync", "users", user] => (Route::Session(UserId::parse(user)?), "GET"),
             ["v2", "sync", "users", user, "sessions", session]
             | ["v2", "sync", "users", user, "sessions", session, "" | "handshake"] => {
@@ -140,6 +145,7 @@ mod tests {
         check(Method::Post, "/v2/sync/users/verification", Ok(Route::Verification));
         let named = Route::Session(UserId::parse("verification").unwrap());
         check(Method::Get, "/v2/sync/users/verification", Ok(named));
+        check(Method::Put, "/v2/sync/users/verification", Err(405));
         check(Method::Post, "/v2/sync/users/verification/", Err(404));
         check(Method::Delete, "/v2/sync/users", Ok(Route::Removal));
         check(Method::Get, "/v2/sync/users", Err(405));
