@@ -71,7 +71,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "log" => (&[], &["config"]),
         "cli" | "lib" => (&[], &[]),
         "main" => (&[], &["cli", "config", "keyring", "serve", "store", "takeover"]),
-        "takeover" => (&["crypto"], &["config", "keyring", "log", "store"]),
+        "takeover" => (&["crypto"], &["config", "keyring", "log", "store", "verification"]),
         "serve" => (CORE, SHELLS),
         _ => return None,
     };

@@ -105,14 +105,14 @@ impl Survey {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn each_row(&mut self, mut look: impl FnMut(&Row)) -> Result<(), StoreError> {
+    pub fn each_row(&mut self, mut look: impl FnMut(Row)) -> Result<(), StoreError> {
         const PAGE: usize = 500;
         let mut after: Option<String> = None;
         loop {
             let rows = gateway::page(&mut self.0, after.as_deref(), PAGE)?;
             let Some(last) = rows.last() else { return Ok(()) };
-            rows.iter().for_each(&mut look);
             after = Some(last.msisdn_hash.clone());
+            rows.into_iter().for_each(&mut look);
         }
     }
 

@@ -113,7 +113,7 @@ const ODD: [&str; 6] = [
     "3  have a public key that is none",
     "1  have no public key",
     "1  have a shared key that is not 32 hexadecimal digits",
-    "1  have a digest other than sha1 and sha256",
+    "1  have a hashingAlgorithm other than sha1 and sha256",
 ];
 
 #[test]
