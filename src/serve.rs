@@ -91,6 +91,10 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let socket_listeners = listen("websocket", &config.websocket.listen)?;
     let api_at = endpoint(config.http.public_url.as_ref(), &api_listeners);
     let socket_at = endpoint(config.websocket.public_url.as_ref(), &socket_listeners);
+    [Some(&config.mysql), config.mysql_be.as_ref()]
+        .into_iter()
+        .flatten()
+        .for_each(warn_of_plain_database);
     warn_of_plain_http(&config.http, &api_at);
 
     let hub = Arc::new(
@@ -290,6 +294,18 @@ fn own_address(any: SocketAddr, far: SocketAddr) -> IpAddr {
         SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     probe().map_or(loopback, |address| address.ip())
+}
+
+fn warn_of_plain_database(settings: &config::Database) {
+    let local = settings.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        || settings.host == "localhost";
+    if !local && settings.socket.is_none() && settings.tls.is_none() {
+        log::warn!(
+            "plain connection to the database at host={}: whoever carries it can read the phones' \
+             keys; set tls = yes beside it",
+            settings.host
+        );
+    }
 }
 
 fn warn_of_plain_http(settings: &config::Http, at: &Endpoint) {

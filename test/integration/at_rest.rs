@@ -16,7 +16,7 @@ use swob_gateway::store::at_rest::{Beside, Keys};
 
 use crate::support::phone::is_shared_key;
 use crate::support::schema::Row;
-use crate::support::server::{Folder, command};
+use crate::support::server::{Folder, KEY, command};
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
 
 const FIRST: &str = "0101010101010101010101010101010101010101010101010101010101010101";
@@ -63,6 +63,40 @@ fn a_phone_syncs_into_an_encrypted_row() {
     let key = sync(&server, USER, &Phone::new());
     let rows = schema.rows();
     assert_eq!((rows.len(), open(&Keys::parse(FIRST).unwrap(), &rows[0])), (1, key));
+}
+
+#[test]
+fn plain_and_encrypted_rows_are_verified_side_by_side() {
+    let (schema, folder) = (Schema::new(), Folder::new());
+    let file = folder.0.join("at-rest.keys");
+    fs::write(&file, format!("{SECOND}\n{FIRST}")).unwrap();
+    let server = Server::start(&schema, &[(SETTING, file.to_str().unwrap())]);
+    let phone = Phone::new();
+    let key = sync(&server, USER, &phone);
+    let pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
+    let body = phone.verification_body(&pem, &schema.msisdn_hash());
+    let verify = |server: &Server| post(&server.api, "/v2/sync/users/verification", &body);
+    let check = |column: &str| {
+        schema.execute(&format!("UPDATE gateway_server_users SET shared_key = '{column}'"));
+        let answer = verify(&server);
+        assert_eq!(answer.status, 200, "{column}: {answer:?}");
+        assert_eq!(phone.open(&answer.json()["shared_key"], "sha256", "sha1"), key);
+    };
+    let row = schema.rows().remove(0);
+    let older = {
+        let Row { msisdn_hash, public_key, mgf1, oaep, .. } = &row;
+        let beside = Beside { msisdn_hash, public_key, mgf1, oaep };
+        Keys::parse(FIRST).unwrap().seal(&key, beside, [5; 12]).to_string()
+    };
+    check(&row.shared_key);
+    check(&key);
+    check(&older);
+    // Nobody can tell, which is never 403: the phone would forget its key.
+    schema.execute("UPDATE gateway_server_users SET mgf1ParameterSpec = 'sha1'");
+    assert_eq!(verify(&server).status, 503);
+    let server = Server::start(&schema, &[]);
+    assert_eq!(verify(&server).status, 503);
+    assert!(server.log().contains("[keys] at_rest_keys does not have"), "{}", server.log());
 }
 
 #[test]
@@ -184,7 +218,7 @@ impl Trial {
             let mut midway = 0;
             for _ in 0..kills {
                 let start = keys_command(verb, &self.schema, &self.folder, &file);
-                midway += usize::from(self.kill(start, &form, &mut draw));
+                midway += usize::from(self.kill(start, &form, kills / 2, &mut draw));
             }
             let output = keys_command(verb, &self.schema, &self.folder, &file).output().unwrap();
             over.store(true, Ordering::Relaxed);
@@ -200,9 +234,15 @@ impl Trial {
         self.check(&form, &synced);
     }
 
-    /// Starts the conversion, kills it when it has come some way, and tells whether it left rows
-    /// in the old form.
-    fn kill(&self, mut start: process::Command, keys: &Keys, draw: &mut StdRng) -> bool {
+    /// Starts the conversion, kills it when it has come some way, at most this share of what is
+    /// left, and tells whether it left rows in the old form.
+    fn kill(
+        &self,
+        mut start: process::Command,
+        keys: &Keys,
+        share: usize,
+        draw: &mut StdRng,
+    ) -> bool {
         let (mark, not) = (keys.mark(), if keys.seals() { "NOT" } else { "" });
         let left = || {
             let query = format!(
@@ -212,7 +252,7 @@ impl Trial {
             self.schema.query(&query)[0][0].parse::<usize>().unwrap()
         };
         let before = left();
-        let target = before - draw.random_range(0..=before / 3);
+        let target = before - draw.random_range(0..=before / share);
         let mut child = start.spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         while left() >= target && child.try_wait().unwrap().is_none() {
