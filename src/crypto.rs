@@ -10,7 +10,9 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::sign::Signer;
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::rand_core::CryptoRng;
 use rsa::traits::PublicKeyParts as _;
@@ -157,10 +159,13 @@ impl SharedKey {
 }
 
 /// HMAC-SHA512 in lower-case hexadecimal: how the BE keeps passwords and phone numbers.
+///
+/// OpenSSL's, which wipes the block that holds the password; the `hmac` crate leaves it on the
+/// stack.
 pub fn hmac_sha512_hex(key: &[u8], message: &[u8]) -> String {
-    let mut mac = Hmac::<Sha512>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(message);
-    hex(&mac.finalize().into_bytes())
+    let mac = PKey::hmac(key)
+        .and_then(|key| Signer::new(MessageDigest::sha512(), &key)?.sign_oneshot_to_vec(message));
+    hex(&mac.expect("HMAC takes a key and a message of any length"))
 }
 
 /// Whether a text is an msisdn_hash: the HMAC-SHA512 of a phone number, 128 lower-case

@@ -191,7 +191,14 @@ fn a_salt_that_was_renewed_is_read_again_but_not_at_once() {
     const START: Duration = Duration::from_secs(10);
     let begin = Instant::now();
     let schema = Schema::new();
-    let server = Server::start(&schema, &[]);
+    let server = Server::start(
+        &schema,
+        &[
+            ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", ""),
+            ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_ADDRESS", ""),
+            ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_USER", ""),
+        ],
+    );
     // HMAC-SHA512 of the password under the new salt.
     let key = openssl::pkey::PKey::hmac(b"another salt").unwrap();
     let mut signer =

@@ -10,9 +10,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::dashboard::Seen;
 use crate::support::http::connect;
-use crate::support::{
-    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, get, post, request,
-};
+use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request};
 
 /// One try of a user's password at a session of its own.
 fn attempt(server: &Server, user: &str, password: &str) -> Answer {

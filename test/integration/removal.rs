@@ -6,7 +6,9 @@ use openssl::symm::{Cipher, encrypt};
 use serde_json::json;
 
 use crate::support::server::{Folder, KEY};
-use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request};
+use crate::support::{
+    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request, until,
+};
 
 /// The development data's `credentials.shared_key`.
 const SHARED_KEY: &str = "adacd644b58e19a8d35a5405ac2c6755";
@@ -116,7 +118,7 @@ fn a_shared_key_that_is_missing_or_short_is_a_503() {
             assert_eq!((answer.status, answer.body.len()), (503, 0), "{short}: {answer:?}");
             assert!(answer.header("retry-after").is_some());
         }
-        assert!(server.log().contains("shared key is missing"), "{}", server.log());
+        until("the log says why", || server.log().contains("shared key is missing"));
     }
     let away = Server::start(&Schema::empty(), &[]);
     assert_eq!(remove(&away, &seal(SHARED_KEY, &"0".repeat(128))).status, 503);
