@@ -11,6 +11,7 @@ use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::limit::Peer;
 use crate::log::short;
 use crate::net::Stream;
+use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::route::{Origin, Origins, Route};
 use crate::services::Services;
@@ -24,6 +25,10 @@ pub struct Api {
     pub socket: Endpoint,
     /// Whose pages may use the API.
     pub origins: Origins,
+    /// Who the client is.
+    pub proxies: Arc<Proxies>,
+    /// Seconds for which browsers shall keep to HTTPS (RFC 6797); `None` tells them nothing.
+    pub hsts: Option<u32>,
     /// How long and how large requests may be.
     pub limits: Limits,
     /// Set when the server goes down: connections end with their next reply.
@@ -47,7 +52,7 @@ impl Api {
                 }
             };
             let busy = Busy::new(&self.busy);
-            let reply = self.answer(&request, address.ip());
+            let reply = self.answer(&request, self.proxies.client(address.ip(), &request));
             let keep = request.keeps_alive() && !self.leaving.load(Ordering::Relaxed);
             let written = connection.write(&reply, keep, request.method == Method::Head);
             drop(busy);
@@ -66,6 +71,9 @@ impl Api {
         };
         // A cache must not give one origin's answer to another's page.
         reply.headers.push(("Vary", "Origin".to_owned()));
+        if let Some(seconds) = self.hsts {
+            reply.headers.push(("Strict-Transport-Security", format!("max-age={seconds}")));
+        }
         if let Origin::Allowed(origin) = origin {
             reply.headers.push(("Access-Control-Allow-Origin", origin.to_owned()));
             reply.headers.push(("Access-Control-Allow-Credentials", "true".to_owned()));

@@ -18,6 +18,7 @@ use std::{error, fmt, fs, io};
 use log::LevelFilter;
 use zeroize::Zeroizing;
 
+use crate::limit::Network;
 use crate::password::Rate;
 use crate::wire::Endpoint;
 use source::{Given, Mistake, Place, Source};
@@ -31,6 +32,7 @@ const FILE: &str = "gateway.ini";
 pub struct Config {
     pub http: Http,
     pub websocket: WebSocket,
+    pub tls: ServerTls,
     pub sync: Sync,
     pub keys: Keys,
     pub mysql: Database,
@@ -48,6 +50,8 @@ pub struct Http {
     pub public_url: Option<Endpoint>,
     /// As browsers send them.
     pub allowed_origins: Vec<String>,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// The sync sockets.
@@ -56,6 +60,15 @@ pub struct WebSocket {
     /// At least one.
     pub listen: Vec<SocketAddr>,
     pub public_url: Option<Endpoint>,
+}
+
+/// TLS on both ports; its private key is [`Keys::private_key`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerTls {
+    /// The chain; `None` is plain HTTP.
+    pub certificate: Option<PathBuf>,
+    /// Seconds of HSTS, 0 for none.
+    pub hsts: u32,
 }
 
 /// The sessions (contract §2).
@@ -76,6 +89,7 @@ pub struct Sync {
 /// The server's key, and the BE's two secrets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keys {
+    /// The certificate's, where there is one.
     pub private_key: PathBuf,
     /// The folder with every key that was ever current; by default `ring` beside the key.
     pub ring: PathBuf,
@@ -269,6 +283,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn config(&mut self) -> Config {
+        let tls = self.tls();
         let mysql = self.mysql();
         let mysql_be = self.mysql_be(&mysql);
         Config {
@@ -276,11 +291,13 @@ impl Reader<'_> {
                 listen: self.get("http", "listen", value::addresses),
                 public_url: self.get("http", "public_url", value::api_url),
                 allowed_origins: self.get("http", "allowed_origins", value::origins),
+                trusted_proxies: self.get("http", "trusted_proxies", value::networks),
             },
             websocket: WebSocket {
                 listen: self.get("websocket", "listen", value::addresses),
                 public_url: self.get("websocket", "public_url", value::socket_url),
             },
+            tls,
             sync: Sync {
                 session_sleep_timeout: self.get("sync", "session_sleep_timeout", value::seconds),
                 session_change_limit: self.get(
@@ -307,8 +324,39 @@ impl Reader<'_> {
         }
     }
 
+    fn tls(&mut self) -> ServerTls {
+        let certificate = self.path("tls", "certificate");
+        let plain = |url: Result<Option<Endpoint>, Bad>| {
+            url.is_ok_and(|url| url.is_some_and(|url| !url.secure))
+        };
+        let url = |reader: &Self, section| reader.given(section, "public_url").text.clone();
+        if certificate.is_some() && plain(value::api_url(&url(self, "http"))) {
+            self.mistake("http", "public_url", "does not fit [tls] certificate; write https://");
+        }
+        if certificate.is_some() && plain(value::socket_url(&url(self, "websocket"))) {
+            self.mistake("websocket", "public_url", "does not fit [tls] certificate; write wss://");
+        }
+        ServerTls { certificate, hsts: self.get("tls", "hsts", value::number(0..=63_072_000)) }
+    }
+
+    /// The certificate's key is the server's key (contract §3), so it has one name.
+    fn server_key(&mut self) -> PathBuf {
+        let own = self.required_path("keys", "private_key");
+        let Some(key) = self.path("tls", "private_key") else { return own };
+        let named = self.given("keys", "private_key").place != Place::Default;
+        if self.path("tls", "certificate").is_none() {
+            let mistake = "has no certificate; name the file with its chain as [tls] certificate";
+            self.mistake("tls", "private_key", mistake);
+        } else if named && own != key {
+            let mistake = "is another file than [keys] private_key, but phones take the server's \
+                           key from the certificate; name it in one of the two alone";
+            self.mistake("tls", "private_key", mistake);
+        }
+        key
+    }
+
     fn keys(&mut self) -> Keys {
-        let private_key = self.required_path("keys", "private_key");
+        let private_key = self.server_key();
         let ring = self.path("keys", "ring");
         Keys {
             ring: ring.unwrap_or_else(|| private_key.with_file_name("ring")),
@@ -437,6 +485,14 @@ impl Reader<'_> {
         let value = parse(setting.default).expect("every default is right: a test reads them");
         self.mistakes.push(mistake);
         value
+    }
+
+    /// Notes what is wrong with a value beside others.
+    fn mistake(&mut self, section: &str, key: &str, what: &str) {
+        let Given { text, place, .. } = self.given(section, key);
+        let mistake = format!("[{section}] {key} = {} {what}", value::shown(text));
+        let mistake = (place.clone(), mistake);
+        self.mistakes.push(mistake);
     }
 
     fn optional<T>(

@@ -59,13 +59,19 @@ impl Request {
         }
     }
 
-    /// Whether a comma-separated header holds this token, in any case.
-    pub fn has_token(&self, name: &str, token: &str) -> bool {
+    /// The items of a comma-separated header, of all its lines in their order; one that is not
+    /// UTF-8 is empty.
+    pub fn items<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers
             .iter()
-            .filter(|(known, _)| known == name)
+            .filter(move |(known, _)| known == name)
             .flat_map(|(_, value)| value.split(|&b| b == b','))
-            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+            .map(|item| std::str::from_utf8(item.trim_ascii()).unwrap_or_default())
+    }
+
+    /// Whether a comma-separated header holds this token, in any case.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.items(name).any(|item| item.eq_ignore_ascii_case(token))
     }
 
     /// Whether the client may send another request on this connection (RFC 9112 §9.3).

@@ -20,9 +20,8 @@ use std::mem;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread;
-use std::time::Duration;
 
+use openssl::pkey::{PKey, Private};
 use zeroize::Zeroizing;
 
 pub use error::KeyError;
@@ -37,9 +36,6 @@ use crate::refusal::Refusal;
 /// How many keys decrypt, the current one counted: each costs a private operation at every
 /// ciphertext that opens under none.
 pub const MOST: usize = 8;
-
-/// How often the files are looked at.
-const POLL: Duration = Duration::from_secs(2);
 
 /// The server's keys.
 pub struct Keyring {
@@ -97,6 +93,11 @@ impl Keyring {
         self.keys().current.public_pem()
     }
 
+    /// The current key itself, for TLS.
+    pub fn private_key(&self) -> PKey<Private> {
+        self.keys().current.private_key()
+    }
+
     /// Opens what a phone has encrypted under any of the keys: the one way to the private
     /// operations, each of which costs half a millisecond.
     ///
@@ -115,15 +116,8 @@ impl Keyring {
         self.reread(&mut seen);
     }
 
-    /// Reads the files anew whenever they change; never returns.
-    pub fn watch(&self) -> ! {
-        loop {
-            thread::sleep(POLL);
-            self.refresh();
-        }
-    }
-
-    fn refresh(&self) {
+    /// The same, if the files are others than at the last time.
+    pub fn refresh(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if stamp(&self.private_key, &self.ring) != *seen {
             self.reread(&mut seen);

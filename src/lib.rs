@@ -38,8 +38,10 @@ pub mod hub;
 pub mod keyring;
 pub mod log;
 pub mod net;
+pub mod proxy;
 pub mod socket;
 pub mod store;
+pub mod tls;
 pub mod workers;
 
 // The frame around them.

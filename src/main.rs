@@ -48,7 +48,8 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         }
         Command::KeysList => print!("{}", command::list(&settings(cli)?.keys)?),
         Command::KeysRotate => {
-            let fingerprint = command::rotate(&settings(cli)?.keys, None)?;
+            let settings = settings(cli)?;
+            let fingerprint = command::rotate(&settings.keys, settings.tls.certificate.as_deref())?;
             println!("the current server key is now {fingerprint}; the one before is in the ring");
         }
         Command::KeysAdd(file) => {

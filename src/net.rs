@@ -1,23 +1,27 @@
-//! Connections: an accept loop that survives every error, caps, and absolute deadlines.
+//! Connections: an accept loop that survives every error, caps, TLS, and absolute deadlines.
 //!
 //! Knows bytes and times only; what they mean is [`crate::http`]'s and [`crate::socket`]'s.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use openssl::ssl::{ShutdownState, Ssl, SslStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::limit::{Counts, Peer};
+use crate::limit::{Counts, Network, Peer};
 use crate::refusal::Refusal;
+use crate::tls::Tls;
 
 /// How long an accept loop rests after an error: long enough not to spin while the process is out
 /// of descriptors, short enough not to be felt.
 const REST: Duration = Duration::from_millis(20);
+/// What the first byte of a TLS connection is, a record with a handshake message (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 /// Opens a listener. An IPv6 wildcard takes IPv6 alone, so that both wildcards can be listed.
 ///
@@ -37,21 +41,25 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Counts the connections of one kind of listener.
 pub struct Gate {
     most: usize,
+    /// Whose connections are other people's: no cap per address holds for them.
+    proxies: Vec<Network>,
     live: Mutex<(usize, Counts<Peer>)>,
 }
 
 impl Gate {
-    /// At most this many connections in all and of one peer.
-    pub fn new(most: usize, per_address: usize) -> Arc<Self> {
-        Arc::new(Gate { most, live: Mutex::new((0, Counts::new(per_address))) })
+    /// At most this many connections in all, and of one peer that is no proxy.
+    pub fn new(most: usize, per_address: usize, proxies: Vec<Network>) -> Arc<Self> {
+        Arc::new(Gate { most, proxies, live: Mutex::new((0, Counts::new(per_address))) })
     }
 
-    fn enter(self: &Arc<Self>, peer: Peer) -> Result<Place, Refusal> {
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
+        let proxy = self.proxies.iter().any(|network| network.holds(address));
+        let peer = (!proxy).then(|| Peer::of(address));
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         if live.0 >= self.most {
             return Err(Refusal::Full(Duration::from_secs(5)));
         }
-        if !live.1.enter(peer) {
+        if peer.is_some_and(|peer| !live.1.enter(peer)) {
             return Err(Refusal::Crowd(Duration::from_secs(5)));
         }
         live.0 += 1;
@@ -67,14 +75,16 @@ impl Gate {
 /// A connection's place behind the gate, given back when dropped.
 pub struct Place {
     gate: Arc<Gate>,
-    peer: Peer,
+    peer: Option<Peer>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut live = self.gate.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.0 -= 1;
-        live.1.leave(&self.peer);
+        if let Some(peer) = self.peer {
+            live.1.leave(&peer);
+        }
     }
 }
 
@@ -84,11 +94,13 @@ pub struct Acceptor {
     pub name: &'static str,
     /// Caps, shared by all listeners of one kind.
     pub gate: Arc<Gate>,
+    /// What a connection begins with, and how long that may take; `None` is plain HTTP.
+    pub tls: Option<(Arc<Tls>, Duration)>,
     /// Stack of a connection's thread, in bytes.
     pub stack: usize,
     /// Serves one connection to its end.
     pub serve: Box<dyn Fn(Stream, SocketAddr) + Send + Sync>,
-    /// The bytes that tell a newcomer that there is no place.
+    /// The bytes that tell a newcomer why there is no service.
     pub refuse: fn(&Refusal) -> Vec<u8>,
 }
 
@@ -110,17 +122,20 @@ impl Acceptor {
     }
 
     fn admit(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr) {
-        let place = match self.gate.enter(Peer::of(address.ip())) {
+        let place = match self.gate.enter(address.ip()) {
             Ok(place) => place,
             Err(refusal) => return self.turn_away(&tcp, &refusal),
         };
         let tcp = Arc::new(tcp);
-        let stream = Stream { tcp: Arc::clone(&tcp), deadline: None };
+        let stream = Stream::plain(Arc::clone(&tcp));
         let this = Arc::clone(self);
         let serve = move || {
             let _place = place;
             // A panic ends its own connection alone; the hook has logged it.
-            let _ = catch_unwind(AssertUnwindSafe(|| (this.serve)(stream, address)));
+            let _ = catch_unwind(AssertUnwindSafe(|| match this.secure(stream) {
+                Ok(stream) => (this.serve)(stream, address),
+                Err(error) => log::debug!("no TLS handshake listener={} cause={error}", this.name),
+            }));
         };
         let thread = thread::Builder::new().name(self.name.to_owned()).stack_size(self.stack);
         if let Err(error) = thread.spawn(serve) {
@@ -128,6 +143,19 @@ impl Acceptor {
             self.turn_away(&tcp, &Refusal::Full(Duration::from_secs(5)));
             thread::sleep(REST);
         }
+    }
+
+    /// Begins TLS where it is on.
+    fn secure(&self, mut stream: Stream) -> io::Result<Stream> {
+        let Some((tls, limit)) = &self.tls else { return Ok(stream) };
+        stream.wait_until(Instant::now() + *limit);
+        if stream.first_byte()? != TLS_HANDSHAKE {
+            let told = Refusal::Malformed("this port speaks TLS; write https:// or wss://");
+            let _ = stream.write_all(&(self.refuse)(&told));
+            stream.finish();
+            return Err(io::Error::other("the peer does not speak TLS"));
+        }
+        stream.secure(tls.session()?)
     }
 
     /// Says no without waiting: what the kernel's buffer does not take is not worth a thread.
@@ -142,26 +170,50 @@ impl Acceptor {
     }
 }
 
-/// A connection whose every wait ends at one absolute deadline; without a deadline it never
-/// waits.
+/// A connection, maybe through TLS, whose every wait ends at one absolute deadline; without a
+/// deadline it never waits.
 pub struct Stream {
     tcp: Arc<TcpStream>,
-    deadline: Option<Instant>,
+    line: Line,
+}
+
+enum Line {
+    Plain(Timed),
+    Tls(SslStream<Timed>),
 }
 
 impl Stream {
+    fn plain(tcp: Arc<TcpStream>) -> Self {
+        let line = Line::Plain(Timed { tcp: Arc::clone(&tcp), deadline: None });
+        Stream { tcp, line }
+    }
+
+    /// The server's side of the TLS handshake, until the deadline.
+    fn secure(mut self, session: Ssl) -> io::Result<Self> {
+        let deadline = self.timed().deadline;
+        let mut line = SslStream::new(session, Timed { tcp: Arc::clone(&self.tcp), deadline })?;
+        if let Err(error) = line.accept() {
+            // OpenSSL has told the peer why, in an alert that must arrive.
+            self.finish();
+            return Err(error.into_io_error().unwrap_or_else(io::Error::other));
+        }
+        self.line = Line::Tls(line);
+        Ok(self)
+    }
+
     /// From now on reads and writes fail with [`io::ErrorKind::TimedOut`] at `deadline`, however
     /// many bytes trickle in before.
     pub fn wait_until(&mut self, deadline: Instant) {
-        self.deadline = Some(deadline);
+        self.timed().deadline = Some(deadline);
     }
 
-    /// From now on reads and writes never wait, as [`TcpStream::set_nonblocking`].
+    /// From now on reads and writes never wait, as [`TcpStream::set_nonblocking`]. What TLS has
+    /// read ahead is not seen by `poll(2)`: read until [`io::ErrorKind::WouldBlock`] before it.
     ///
     /// # Errors
     /// As the kernel says.
     pub fn never_wait(&mut self) -> io::Result<()> {
-        self.deadline = None;
+        self.timed().deadline = None;
         self.tcp.set_nonblocking(true)
     }
 
@@ -174,40 +226,76 @@ impl Stream {
     /// closes the writing half and reads on for a moment, for closing over unread bytes would
     /// send a reset that overtakes the answer.
     pub fn finish(mut self) {
+        self.say_goodbye();
         let _ = self.tcp.shutdown(Shutdown::Write);
         self.wait_until(Instant::now() + Duration::from_millis(200));
         let mut sink = [0; 4096];
         for _ in 0..16 {
-            if !matches!(self.read(&mut sink), Ok(1..)) {
+            if !matches!(self.timed().read(&mut sink), Ok(1..)) {
                 return;
             }
         }
     }
 
-    fn remaining(&self) -> io::Result<Option<Duration>> {
-        let Some(deadline) = self.deadline else { return Ok(None) };
-        let remaining = deadline.saturating_duration_since(Instant::now());
-        if remaining.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(remaining)) }
+    /// Tells a TLS peer that nothing was cut off (RFC 8446 §6.1), once, and does not wait for
+    /// the same from there.
+    fn say_goodbye(&mut self) {
+        if let Line::Tls(line) = &mut self.line
+            && !line.get_shutdown().contains(ShutdownState::SENT)
+        {
+            let _ = line.shutdown();
+        }
+    }
+
+    /// The first byte that comes, which stays to be read.
+    fn first_byte(&mut self) -> io::Result<u8> {
+        let mut first = [0];
+        self.timed().bound(TcpStream::set_read_timeout)?;
+        match self.tcp.peek(&mut first)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(first[0]),
+        }
+    }
+
+    fn timed(&mut self) -> &mut Timed {
+        match &mut self.line {
+            Line::Plain(timed) => timed,
+            Line::Tls(line) => line.get_mut(),
+        }
+    }
+
+    /// A wait that its deadline ended is `WouldBlock` below, which OpenSSL survives.
+    fn late(&mut self, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::WouldBlock && self.timed().deadline.is_some() {
+            return io::ErrorKind::TimedOut.into();
+        }
+        error
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.say_goodbye();
     }
 }
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(remaining) = self.remaining()? {
-            self.tcp.set_read_timeout(Some(remaining))?;
-            return (&*self.tcp).read(buffer).map_err(timed_out);
+        match &mut self.line {
+            Line::Plain(timed) => timed.read(buffer),
+            Line::Tls(line) => line.read(buffer),
         }
-        (&*self.tcp).read(buffer)
+        .map_err(|error| self.late(error))
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        if let Some(remaining) = self.remaining()? {
-            self.tcp.set_write_timeout(Some(remaining))?;
-            return (&*self.tcp).write(buffer).map_err(timed_out);
+        match &mut self.line {
+            Line::Plain(timed) => timed.write(buffer),
+            Line::Tls(line) => line.write(buffer),
         }
-        (&*self.tcp).write(buffer)
+        .map_err(|error| self.late(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -215,9 +303,43 @@ impl Write for Stream {
     }
 }
 
-/// A socket's own time-out shows as `WouldBlock` on Linux.
-fn timed_out(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
+/// A TCP connection whose waits end with [`io::ErrorKind::WouldBlock`], as the kernel's do.
+struct Timed {
+    tcp: Arc<TcpStream>,
+    deadline: Option<Instant>,
+}
+
+impl Timed {
+    /// Sets the time that is left, for the next call alone.
+    fn bound(
+        &self,
+        set: fn(&TcpStream, Option<Duration>) -> io::Result<()>,
+    ) -> io::Result<&TcpStream> {
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            set(&self.tcp, Some(left))?;
+        }
+        Ok(&self.tcp)
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.bound(TcpStream::set_read_timeout)?.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.bound(TcpStream::set_write_timeout)?.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -232,9 +354,9 @@ mod tests {
             assert_ne!(byte, *b"!", "this connection is to panic");
             stream.write_all(&byte).expect("the test reads it");
         };
-        let gate = Gate::new(2, 2);
+        let gate = Gate::new(2, 2, Vec::new());
         let (serve, refuse) = (Box::new(serve), |_: &Refusal| Vec::new());
-        let acceptor = Acceptor { name: "test", gate, stack: 256 * 1024, serve, refuse };
+        let acceptor = Acceptor { name: "test", gate, tls: None, stack: 256 * 1024, serve, refuse };
         let acceptor = Arc::new(acceptor);
         let listener = Arc::new(listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap());
         let address = listener.local_addr().unwrap();

@@ -18,6 +18,7 @@ use crate::keyring::Keyring;
 use crate::log::cause;
 use crate::net::{self, Acceptor, Gate};
 use crate::password::PasswordRates;
+use crate::proxy::Proxies;
 use crate::route::Origins;
 use crate::services::Services;
 use crate::session::Rules;
@@ -25,6 +26,7 @@ use crate::socket::{SocketLimits, Sockets};
 use crate::store::at_rest::Keys;
 use crate::store::backend::{self, Backend};
 use crate::store::{Database, gateway};
+use crate::tls::Tls;
 use crate::wire::Endpoint;
 use crate::workers::Workers;
 
@@ -32,6 +34,8 @@ use crate::workers::Workers;
 const LINGER: Duration = Duration::from_secs(5);
 /// How long a server that goes down waits for handshakes in flight and sockets that close.
 const DRAIN: Duration = Duration::from_secs(4);
+/// How often the files of keys and certificate are looked at.
+const LOOK: Duration = Duration::from_secs(2);
 /// A request's thread runs the database driver and RSA; only what it touches becomes memory.
 const API_STACK: usize = 512 * 1024;
 const SOCKET_STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 128 * 1024 };
@@ -80,6 +84,8 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServeError::System)?;
     crate::log::start(&config.log)?;
     let keyring = Arc::new(Keyring::load(&config.keys)?);
+    let tls = config.tls.certificate.as_ref();
+    let tls = tls.map(|file| Tls::load(file, keyring.private_key())).transpose()?.map(Arc::new);
     let listed = backend::listed_platforms(config.sync.platforms_file.as_ref())?;
     let at_rest = Keys::load(config.keys.at_rest_keys.as_deref())?;
     let gateway = Arc::new(Database::new(&config.mysql).sealed_under(at_rest));
@@ -89,8 +95,9 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
 
     let api_listeners = listen("http", &config.http.listen)?;
     let socket_listeners = listen("websocket", &config.websocket.listen)?;
-    let api_at = endpoint(config.http.public_url.as_ref(), &api_listeners);
-    let socket_at = endpoint(config.websocket.public_url.as_ref(), &socket_listeners);
+    let api_at = endpoint(config.http.public_url.as_ref(), &api_listeners, tls.is_some());
+    let socket_at =
+        endpoint(config.websocket.public_url.as_ref(), &socket_listeners, tls.is_some());
     [Some(&config.mysql), config.mysql_be.as_ref()]
         .into_iter()
         .flatten()
@@ -104,6 +111,7 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let mut listed = config.http.allowed_origins.clone();
     listed.extend(config.http.public_url.as_ref().map(Endpoint::origin));
     let origins = Origins { listed, localhost: config.sync.accept_unissued_sessions };
+    let proxies = Arc::new(Proxies::new(config.http.trusted_proxies.clone()));
     let leaving = Arc::new(AtomicBool::new(false));
     let api = Arc::new(Api {
         services: Services {
@@ -116,6 +124,8 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
         },
         socket: socket_at.clone(),
         origins: origins.clone(),
+        proxies: Arc::clone(&proxies),
+        hsts: Some(config.tls.hsts).filter(|seconds| *seconds > 0 && api_at.secure),
         limits,
         leaving: Arc::clone(&leaving),
         busy: AtomicUsize::new(0),
@@ -124,19 +134,28 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
         hub: Arc::clone(&hub),
         api: api_at.clone(),
         origins,
+        proxies,
         limits,
         socket_limits: socket_limits(config),
     };
 
     let timer = Arc::clone(&hub);
     spawn("timer", move || timer.keep_time())?;
-    let watcher = Arc::clone(&keyring);
-    spawn("keys", move || watcher.watch())?;
+    let watched = (Arc::clone(&keyring), tls.clone());
+    spawn("watcher", move || watch(&watched.0, watched.1.as_deref()))?;
     let serve = Arc::clone(&api);
     let serve = Box::new(move |stream, peer| serve.serve(stream, peer));
-    let mut listeners = accept(config, "api", API_STACK, serve, api_listeners, &leaving)?;
+    let mut listeners = accept(config, "api", API_STACK, &tls, serve, api_listeners, &leaving)?;
     let serve = Box::new(move |stream, peer| sockets.serve(stream, peer));
-    listeners.extend(accept(config, "socket", SOCKET_STACK, serve, socket_listeners, &leaving)?);
+    listeners.extend(accept(
+        config,
+        "socket",
+        SOCKET_STACK,
+        &tls,
+        serve,
+        socket_listeners,
+        &leaving,
+    )?);
     log::info!("ready api={} sockets={}", api_at.url("http", ""), socket_at.url("ws", ""));
     let greeter = Arc::clone(&api);
     spawn("greeter", move || greet(&greeter.services))?;
@@ -147,6 +166,9 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
             break;
         }
         keyring.reload();
+        if let Some(tls) = &tls {
+            tls.reload(keyring.private_key());
+        }
     }
     leaving.store(true, Ordering::Relaxed);
     for listener in &listeners {
@@ -155,6 +177,18 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     }
     drain(&hub, &api);
     Ok(())
+}
+
+/// Brings renewed keys and then the certificate in, so that no phone meets a certificate whose
+/// key does not decrypt yet; never returns.
+fn watch(keyring: &Keyring, tls: Option<&Tls>) -> ! {
+    loop {
+        thread::sleep(LOOK);
+        keyring.refresh();
+        if let Some(tls) = tls {
+            tls.refresh(keyring.private_key());
+        }
+    }
 }
 
 /// Lets handshakes in flight finish and sockets close, for a while.
@@ -231,14 +265,20 @@ fn accept(
     config: &Config,
     name: &'static str,
     stack: usize,
+    tls: &Option<Arc<Tls>>,
     serve: Serve,
     listeners: Vec<TcpListener>,
     leaving: &Arc<AtomicBool>,
 ) -> Result<Vec<Arc<TcpListener>>, ServeError> {
     let limits = &config.limits;
-    let gate = Gate::new(limits.max_connections, limits.max_connections_per_address);
+    let gate = Gate::new(
+        limits.max_connections,
+        limits.max_connections_per_address,
+        config.http.trusted_proxies.clone(),
+    );
+    let tls = tls.clone().map(|tls| (tls, limits.request_timeout));
     let refuse = |refusal: &_| Reply::refusal(refusal).bytes(false, false);
-    let acceptor = Arc::new(Acceptor { name, gate, stack, serve, refuse });
+    let acceptor = Arc::new(Acceptor { name, gate, tls, stack, serve, refuse });
     let mut kept = Vec::new();
     for listener in listeners {
         if let Ok(address) = listener.local_addr() {
@@ -258,7 +298,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ServeEr
 }
 
 /// Where phones and dashboards find a listener: as set, else at its own first address.
-fn endpoint(public_url: Option<&Endpoint>, listeners: &[TcpListener]) -> Endpoint {
+fn endpoint(public_url: Option<&Endpoint>, listeners: &[TcpListener], secure: bool) -> Endpoint {
     if let Some(public_url) = public_url {
         return public_url.clone();
     }
@@ -278,7 +318,7 @@ fn endpoint(public_url: Option<&Endpoint>, listeners: &[TcpListener]) -> Endpoin
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("[{v6}]"),
     };
-    Endpoint { secure: false, host, port: local.port() }
+    Endpoint { secure, host, port: local.port() }
 }
 
 /// This machine's address on its network: the one from which it would reach the documentation
@@ -312,8 +352,8 @@ fn warn_of_plain_http(settings: &config::Http, at: &Endpoint) {
     let public = settings.listen.iter().any(|address| !address.ip().is_loopback());
     if public && !at.secure {
         log::warn!(
-            "plain HTTP on a public address: whoever carries it can read and change it; put a TLS \
-             proxy in front and set [http] public_url to its https URL"
+            "plain HTTP on a public address: whoever carries it can read and change it; set [tls], \
+             or put a TLS proxy in front and its https URL into [http] public_url"
         );
     }
 }

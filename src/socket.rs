@@ -24,6 +24,7 @@ use crate::hub::{Hub, Notice, Outlet};
 use crate::limit::Peer;
 use crate::log::short;
 use crate::net::Stream;
+use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::route::{self, Origin, Origins};
 use crate::session::{Reason, UserId};
@@ -55,6 +56,8 @@ pub struct Sockets {
     pub api: Endpoint,
     /// Whose pages may open a socket.
     pub origins: Origins,
+    /// Who the client is.
+    pub proxies: Arc<Proxies>,
     /// How long and how large the upgrade may be.
     pub limits: Limits,
     /// What may come after it.
@@ -69,7 +72,8 @@ impl Sockets {
             Ok(request) => match self.admit(&request) {
                 Ok((user, ticket, key)) => {
                     let upgrade = Upgrade { user, ticket, accept: derive_accept_key(key) };
-                    return self.open(connection, &upgrade, Peer::of(address.ip()));
+                    let peer = Peer::of(self.proxies.client(address.ip(), &request));
+                    return self.open(connection, &upgrade, peer);
                 }
                 Err(refusal) => refusal,
             },

@@ -22,12 +22,14 @@ const SHELLS: &[&str] = &[
     "log",
     "main",
     "net",
+    "proxy",
     "removal",
     "serve",
     "services",
     "socket",
     "store",
     "takeover",
+    "tls",
     "verification",
     "workers",
 ];
@@ -51,7 +53,8 @@ const OUTSIDE: &[&str] = &[
     "socket2",
 ];
 /// Plain values that live beside what is forbidden.
-const VALUES: &[&str] = &["std::net::IpAddr", "std::net::Ipv4Addr", "std::net::Ipv6Addr"];
+const VALUES: &[&str] =
+    &["std::net::IpAddr", "std::net::Ipv4Addr", "std::net::Ipv6Addr", "std::net::SocketAddr"];
 /// The clock and the kernel's generator, by whatever path they are reached.
 const CHANCE_AND_TIME: &[&str] = &["Instant::now", "SystemTime::now", "OsRng", "SysRng"];
 
@@ -62,12 +65,15 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "services" => (CORE, &["hub", "keyring", "log", "store", "workers"]),
         "handshake" | "removal" | "verification" => (CORE, &["hub", "services", "store"]),
         "hub" | "workers" => (CORE, &[]),
-        "keyring" | "net" | "store" => {
+        "keyring" | "store" => {
             (&["crypto", "limit", "refusal", "session", "wire"], &["config", "log"])
         }
+        "net" => (&["limit", "refusal"], &["tls"]),
+        "tls" => (&[], &["log"]),
+        "proxy" => (&["limit"], &["http"]),
         "http" => (&["refusal", "wire"], &["net"]),
-        "api" | "socket" => (CORE, &["http", "hub", "log", "net", "services"]),
-        "config" => (&["password", "wire"], &[]),
+        "api" | "socket" => (CORE, &["http", "hub", "log", "net", "proxy", "services"]),
+        "config" => (&["limit", "password", "wire"], &[]),
         "log" => (&[], &["config"]),
         "cli" | "lib" => (&[], &[]),
         "main" => (&[], &["cli", "config", "keyring", "serve", "store", "takeover"]),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::limit::Network;
 use crate::password::Rate;
 use crate::wire::Endpoint;
 
@@ -166,6 +167,27 @@ pub fn origins(text: &str) -> Result<Vec<String>, Bad> {
             "serve the dashboard from a host and write its origin, for example https://dashboard.example.org",
         ),
         item => Ok(endpoint(item, ["http", "https"])?.origin()),
+    })
+}
+
+/// Networks in CIDR form, and addresses.
+pub fn networks(text: &str) -> Result<Vec<Network>, Bad> {
+    each(text, |item| {
+        let (address, length) = item.split_once('/').map_or((item, None), |(a, l)| (a, Some(l)));
+        let remedy = "write for example 127.0.0.1, 10.0.0.0/8 or fd00::/8";
+        let Ok(address) = address.parse() else { return bad("is no IP address", remedy) };
+        let most = if IpAddr::is_ipv4(&address) { 32 } else { 128 };
+        let length = match length {
+            None => most,
+            Some(length) => number(0..=most)(length).map_err(|bad| Bad {
+                what: format!("has a length that {}", bad.what),
+                remedy: remedy.into(),
+            })?,
+        };
+        Network::new(address, length).map_or_else(
+            || bad("has bits behind its length", "write the network's first address"),
+            Ok,
+        )
     })
 }
 

@@ -70,6 +70,11 @@ impl ServerKey {
         })
     }
 
+    /// The key itself, which is counted, not copied.
+    pub fn private_key(&self) -> PKey<Private> {
+        self.private.clone()
+    }
+
     /// SHA-256 of the SubjectPublicKeyInfo, in lower-case hexadecimal.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint

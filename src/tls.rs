@@ -1,0 +1,191 @@
+//! The site's certificate: read, judged, and exchanged while connections live.
+//!
+//! Its private key is the server's own (contract §3) and comes from [`crate::keyring`], so that
+//! no phone meets a certificate whose key does not decrypt yet. Connections are
+//! [`crate::net`]'s.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::{error, fmt, fs, io};
+
+use openssl::asn1::Asn1Time;
+use openssl::error::ErrorStack;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode};
+use openssl::x509::X509;
+
+use crate::log::cause;
+
+/// What a certificate is served with.
+pub struct Tls {
+    certificate: PathBuf,
+    acceptor: RwLock<SslAcceptor>,
+    /// The file and the key as they were when the file was last read; held while it is.
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    file: Stamp,
+    key: PKey<Private>,
+}
+
+/// What changes with a file, where it is.
+type Stamp = Option<[i128; 7]>;
+
+/// Why a certificate is not served.
+#[derive(Debug)]
+pub enum TlsError {
+    /// The file cannot be read.
+    File(PathBuf, io::Error),
+    /// The file holds no certificate in PEM.
+    Pem(PathBuf, ErrorStack),
+    /// The certificate's key is no RSA key.
+    Kind(PathBuf),
+    /// The certificate is for another key than the server's.
+    Foreign(PathBuf),
+    /// OpenSSL refuses something else.
+    OpenSsl(ErrorStack),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsError::File(path, _) => write!(
+                f,
+                "the certificate {} is out of reach; name the chain's file in [tls] certificate",
+                path.display()
+            ),
+            TlsError::Pem(path, _) => write!(
+                f,
+                "{} is no chain of certificates in PEM; certbot calls it fullchain.pem",
+                path.display()
+            ),
+            TlsError::Kind(path) => write!(
+                f,
+                "the certificate {} is not for an RSA key, which phones need; certbot makes one \
+                 with --key-type rsa, Caddy with key_type rsa2048",
+                path.display()
+            ),
+            TlsError::Foreign(path) => write!(
+                f,
+                "the certificate {} is for another key than the server's; name its own in [tls] \
+                 private_key",
+                path.display()
+            ),
+            TlsError::OpenSsl(_) => write!(f, "OpenSSL refuses the certificate"),
+        }
+    }
+}
+
+impl error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            TlsError::File(_, error) => Some(error),
+            TlsError::Pem(_, error) | TlsError::OpenSsl(error) => Some(error),
+            TlsError::Kind(_) | TlsError::Foreign(_) => None,
+        }
+    }
+}
+
+impl From<ErrorStack> for TlsError {
+    fn from(error: ErrorStack) -> Self {
+        TlsError::OpenSsl(error)
+    }
+}
+
+impl Tls {
+    /// Reads the certificate, which must be for `key`, and the chain behind it.
+    ///
+    /// # Errors
+    /// [`TlsError`], with its remedy.
+    pub fn load(certificate: &Path, key: PKey<Private>) -> Result<Self, TlsError> {
+        let seen = Seen { file: stamp(certificate), key };
+        Ok(Tls {
+            certificate: certificate.to_owned(),
+            acceptor: RwLock::new(read(certificate, &seen.key)?),
+            seen: Mutex::new(seen),
+        })
+    }
+
+    /// What one new connection needs; those that are open keep what they have.
+    ///
+    /// # Errors
+    /// Where OpenSSL has no memory.
+    pub fn session(&self) -> Result<Ssl, ErrorStack> {
+        Ssl::new(self.acceptor.read().unwrap_or_else(PoisonError::into_inner).context())
+    }
+
+    /// Reads the certificate anew, for `key`; where it is wrong, the old one stays and the log
+    /// says why.
+    pub fn reload(&self, key: PKey<Private>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reread(&mut seen, key);
+    }
+
+    /// The same, if the file or the key is another than at the last time.
+    pub fn refresh(&self, key: PKey<Private>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if stamp(&self.certificate) != seen.file || !key.public_eq(&seen.key) {
+            self.reread(&mut seen, key);
+        }
+    }
+
+    fn reread(&self, seen: &mut Seen, key: PKey<Private>) {
+        // Taken before the file is read: a change in between is found at the next look.
+        *seen = Seen { file: stamp(&self.certificate), key };
+        match read(&self.certificate, &seen.key) {
+            Ok(acceptor) => {
+                *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+            }
+            Err(error) => {
+                log::error!("the TLS certificate stays as it was cause=\"{}\"", cause(&error));
+            }
+        }
+    }
+}
+
+fn read(path: &Path, key: &PKey<Private>) -> Result<SslAcceptor, TlsError> {
+    let pem = fs::read(path).map_err(|error| TlsError::File(path.to_owned(), error))?;
+    let broken = |error| TlsError::Pem(path.to_owned(), error);
+    let mut chain = X509::stack_from_pem(&pem).map_err(broken)?.into_iter();
+    let Some(leaf) = chain.next() else { return Err(broken(ErrorStack::get())) };
+    let public = leaf.public_key()?;
+    if public.id() != Id::RSA {
+        return Err(TlsError::Kind(path.to_owned()));
+    }
+    if !public.public_eq(key) {
+        return Err(TlsError::Foreign(path.to_owned()));
+    }
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+    // Every connection proves the certificate's key: a resumed one would hold on to a ticket's,
+    // which lives as long as the process. Renegotiation is a private operation for the asking.
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_RENEGOTIATION);
+    builder.set_num_tickets(0)?;
+    builder.set_private_key(key)?;
+    builder.set_certificate(&leaf)?;
+    for issuer in chain {
+        builder.add_extra_chain_cert(issuer)?;
+    }
+    let until = leaf.not_after();
+    if until < &*Asn1Time::days_from_now(0)? {
+        log::warn!("the TLS certificate has expired until=\"{until}\" file={}", path.display());
+    } else {
+        log::info!("TLS certificate until=\"{until}\"");
+    }
+    Ok(builder.build())
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let file = fs::metadata(path).ok()?;
+    Some([
+        file.dev().into(),
+        file.ino().into(),
+        file.size().into(),
+        file.mtime().into(),
+        file.mtime_nsec().into(),
+        file.ctime().into(),
+        file.ctime_nsec().into(),
+    ])
+}
