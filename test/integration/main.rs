@@ -17,6 +17,7 @@ mod secrets;
 mod starvation;
 mod support;
 mod takeover;
+mod tls;
 mod users;
 mod verification;
 mod websocket;

@@ -1,14 +1,19 @@
 //! A dashboard: opens the URL it was given and reads frames.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use openssl::ssl::SslStream;
+use tungstenite::client::IntoClientRequest;
 
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
-pub struct Dashboard {
-    pub socket: WebSocket<TcpStream>,
+use super::tls::Client;
+
+pub struct Dashboard<S = TcpStream> {
+    pub socket: WebSocket<S>,
 }
 
 /// What a dashboard sees next.
@@ -39,7 +44,50 @@ impl Dashboard {
     pub fn open(url: &str) -> Self {
         Dashboard::try_open(url).unwrap_or_else(|status| panic!("{url}: {status}"))
     }
+}
 
+impl Dashboard<SslStream<TcpStream>> {
+    /// Opens a `wss` URL, with these headers, or says with which status it was refused.
+    pub fn try_open_tls(
+        client: &Client,
+        url: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match tungstenite::client(request, client.connect()) {
+            Ok((socket, _)) => Ok(Dashboard { socket }),
+            Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => {
+                Err(answer.status().as_u16())
+            }
+            Err(error) => panic!("{url}: {error}"),
+        }
+    }
+
+    pub fn open_tls(client: &Client, url: &str) -> Self {
+        Dashboard::try_open_tls(client, url, &[]).unwrap_or_else(|status| panic!("{url}: {status}"))
+    }
+
+    /// Answers pings for so long, and sees nothing else.
+    pub fn idle(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            let left = left.max(Duration::from_millis(1));
+            self.socket.get_ref().get_ref().set_read_timeout(Some(left)).unwrap();
+            match self.socket.read() {
+                Ok(Message::Ping(_)) => self.socket.flush().unwrap(),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => panic!("an idle socket saw {other:?}"),
+            }
+        }
+        let patience = Some(Duration::from_secs(20));
+        self.socket.get_ref().get_ref().set_read_timeout(patience).unwrap();
+    }
+}
+
+impl<S: Read + Write> Dashboard<S> {
     pub fn next(&mut self) -> Seen {
         loop {
             match self.socket.read() {

@@ -1,6 +1,6 @@
 //! Requests byte for byte, for what a well-behaved client would never send.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Answer {
     }
 
     /// Reads one answer; `None` where the peer closed without.
-    pub fn read(stream: &mut TcpStream) -> Option<Self> {
+    pub fn read(stream: &mut impl Read) -> Option<Self> {
         let mut bytes = Vec::new();
         let head = loop {
             if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {

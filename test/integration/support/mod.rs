@@ -6,6 +6,7 @@ pub mod mariadb;
 pub mod phone;
 pub mod schema;
 pub mod server;
+pub mod tls;
 
 pub use dashboard::Dashboard;
 pub use http::{Answer, get, post, request};

@@ -84,7 +84,12 @@ impl Phone {
     }
 
     pub fn one_step_body(&self, password: &str) -> String {
-        let password = Phone::password(password, "sha256", "sha256");
+        self.one_step_body_under(&KEY, password)
+    }
+
+    /// The same under a key that the phone has found by itself.
+    pub fn one_step_body_under<T: HasPublic>(&self, key: &PKeyRef<T>, password: &str) -> String {
+        let password = seal(key, password, "sha256", "sha256");
         json!({ "public_key": self.pem, "mgf1ParameterSpec": "sha256", "password": password })
             .to_string()
     }

@@ -1,0 +1,163 @@
+//! A certificate authority for the test's one name, and clients that trust it alone.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private, Public};
+use openssl::rsa::Rsa;
+use openssl::ssl::{SslConnector, SslMethod, SslStream};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509Builder, X509Name};
+use socket2::{Domain, Socket, Type};
+
+use super::Answer;
+
+/// The name that all certificates are for.
+pub const NAME: &str = "gateway.test";
+
+pub struct Authority {
+    key: PKey<Private>,
+    certificate: X509,
+}
+
+fn builder(name: &str, serial: u32, days: u32) -> X509Builder {
+    let mut builder = X509::builder().unwrap();
+    let mut subject = X509Name::builder().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_subject_name(&subject.build()).unwrap();
+    let serial = BigNum::from_u32(serial).unwrap().to_asn1_integer().unwrap();
+    builder.set_serial_number(&serial).unwrap();
+    builder.set_not_before(&Asn1Time::from_unix(1_600_000_000).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(days).unwrap()).unwrap();
+    builder
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let mut builder = builder("test authority", 1, 30);
+        let mut name = X509Name::builder().unwrap();
+        name.append_entry_by_text("CN", "test authority").unwrap();
+        builder.set_issuer_name(&name.build()).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        let constraints = BasicConstraints::new().critical().ca().build().unwrap();
+        builder.append_extension(constraints).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        Authority { certificate: builder.build(), key }
+    }
+
+    /// A certificate for [`NAME`] and this key, with the authority's behind it, in PEM.
+    pub fn issue(&self, key: &PKey<Private>, serial: u32) -> String {
+        let mut builder = builder(NAME, serial, 30);
+        builder.set_issuer_name(self.certificate.subject_name()).unwrap();
+        builder.set_pubkey(key).unwrap();
+        let names =
+            SubjectAlternativeName::new().dns(NAME).build(&builder.x509v3_context(None, None));
+        builder.append_extension(names.unwrap()).unwrap();
+        builder.sign(&self.key, MessageDigest::sha256()).unwrap();
+        let chain = [builder.build().to_pem().unwrap(), self.certificate.to_pem().unwrap()];
+        String::from_utf8(chain.concat()).unwrap()
+    }
+
+    /// A client that trusts this authority.
+    pub fn client(&self, address: &str) -> Client {
+        Client::new(address, &self.certificate.to_pem().unwrap())
+    }
+}
+
+/// Connects to one address as to [`NAME`], verifying its certificate as every app does.
+pub struct Client {
+    address: SocketAddr,
+    connector: SslConnector,
+    /// Where connections come from, among the many addresses of this machine.
+    pub from: Ipv4Addr,
+}
+
+impl Client {
+    /// Trusts one root, in PEM.
+    pub fn new(address: &str, root: &[u8]) -> Self {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.cert_store_mut().add_cert(X509::from_pem(root).unwrap()).unwrap();
+        let address = address.parse().unwrap();
+        Client { address, connector: connector.build(), from: Ipv4Addr::LOCALHOST }
+    }
+
+    /// The same from another address of this machine.
+    pub fn from(mut self, from: Ipv4Addr) -> Self {
+        self.from = from;
+        self
+    }
+
+    pub fn tcp(&self) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((self.from, 0)).into()).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        let stream: TcpStream = socket.into();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    pub fn try_connect(&self) -> Result<SslStream<TcpStream>, String> {
+        self.connector.connect(NAME, self.tcp()).map_err(|error| error.to_string())
+    }
+
+    pub fn connect(&self) -> SslStream<TcpStream> {
+        self.try_connect().unwrap()
+    }
+
+    /// As the one-step app begins: `GET /` below 400, then the key of the certificate.
+    pub fn server_key(&self) -> PKey<Public> {
+        let mut stream = self.connect();
+        write!(stream, "GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n").unwrap();
+        let answer = Answer::read(&mut stream).unwrap();
+        assert!(answer.status < 400, "{answer:?}");
+        stream.ssl().peer_certificate().unwrap().public_key().unwrap()
+    }
+
+    /// One request on a connection of its own; `None` where it is cut off.
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        let mut stream = self.try_connect().ok()?;
+        let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: {NAME}\r\n").into_bytes();
+        for (name, value) in headers {
+            bytes.extend(format!("{name}: {value}\r\n").bytes());
+        }
+        bytes.extend(format!("Content-Length: {}\r\n\r\n", body.len()).bytes());
+        bytes.extend(body);
+        // The server may refuse before it has read everything.
+        let _ = stream.write_all(&bytes);
+        Answer::read(&mut stream)
+    }
+
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        self.try_request(method, path, headers, body)
+            .unwrap_or_else(|| panic!("no answer to {method} {path}"))
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], b"")
+    }
+
+    /// Posts to the path of a whole URL.
+    pub fn post(&self, url: &str, body: &str) -> Answer {
+        let (_, rest) = url.split_once("://").unwrap();
+        let path = &rest[rest.find('/').unwrap()..];
+        self.request("POST", path, &[("Content-Type", "application/json")], body.as_bytes())
+    }
+}

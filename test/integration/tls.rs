@@ -1,0 +1,212 @@
+//! TLS on both ports by the server itself (contract §1 to §3).
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use openssl::ec::{EcGroup, EcKey};
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVersion};
+use rustix::process::Signal;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::support::dashboard::Seen;
+use crate::support::http::{connect, raw};
+use crate::support::phone::is_shared_key;
+use crate::support::server::{Folder, KEY, command};
+use crate::support::tls::{Authority, Client, NAME};
+use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, until};
+
+/// Long enough that no code changes during a test, however slow the machine is.
+const SLOW: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600");
+
+/// A server with a certificate, and what renews it.
+struct Site {
+    server: Server,
+    authority: Authority,
+    certificate: PathBuf,
+    _folder: Folder,
+    _schema: Schema,
+}
+
+impl Site {
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let (schema, folder, authority) = (Schema::new(), Folder::new(), Authority::new());
+        let certificate = folder.0.join("fullchain.pem");
+        fs::write(&certificate, authority.issue(&KEY, 2)).unwrap();
+        let named = [("GATEWAY_TLS_CERTIFICATE", certificate.to_str().unwrap()), SLOW];
+        let server = Server::start(&schema, &[&named, settings].concat());
+        Site { server, authority, certificate, _folder: folder, _schema: schema }
+    }
+
+    fn api(&self) -> Client {
+        self.authority.client(&self.server.api)
+    }
+
+    fn sockets(&self) -> Client {
+        self.authority.client(&self.server.sockets)
+    }
+
+    fn open(&self) -> Dashboard<SslStream<TcpStream>> {
+        let url = self.api().get(&format!("/v2/sync/users/{USER}")).text();
+        assert!(url.starts_with(&format!("wss://{}/", self.server.sockets)), "{url}");
+        Dashboard::open_tls(&self.sockets(), &url)
+    }
+
+    /// The serial number of the certificate that a newcomer sees.
+    fn serial(&self) -> String {
+        let stream = self.api().connect();
+        let leaf = stream.ssl().peer_certificate().unwrap();
+        leaf.serial_number().to_bn().unwrap().to_dec_str().unwrap().to_string()
+    }
+}
+
+#[test]
+fn the_one_step_app_syncs_with_the_key_of_the_certificate() {
+    let site = Site::start(&[]);
+    let mut dashboard = site.open();
+    let url = dashboard.url();
+    assert!(url.starts_with(&format!("https://{}/", site.server.api)), "{url}");
+    let key = site.api().server_key();
+    let phone = Phone::new();
+    let answer = site.api().post(&url, &phone.one_step_body_under(&key, PASSWORD));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("strict-transport-security"), None);
+    assert!(is_shared_key(&phone.open(&answer.json()["shared_key"], "sha256", "sha1")));
+    dashboard.expect(&[
+        Seen::Text("201- pause".into()),
+        Seen::Text("200- ack".into()),
+        Seen::Close(CloseCode::Normal),
+    ]);
+    // The connection ends as TLS wants it, not cut off.
+    let mut rest = Vec::new();
+    assert!(matches!(dashboard.socket.get_mut().read_to_end(&mut rest), Ok(0)), "{rest:?}");
+}
+
+#[test]
+fn the_two_step_app_syncs_and_its_frame_says_apps() {
+    let site = Site::start(&[("GATEWAY_TLS_HSTS", "300")]);
+    let mut dashboard = site.open();
+    let tungstenite::Message::Text(frame) = dashboard.socket.read().unwrap() else { panic!() };
+    let frame: serde_json::Value = serde_json::from_str(frame.as_str()).unwrap();
+    let url = frame["qr_url"].as_str().unwrap();
+    assert_eq!(frame["mobile_url"], url.replacen("https", "apps", 1));
+    let phone = Phone::new();
+    let first = site.api().post(url, &phone.key_body());
+    assert_eq!(first.status, 200, "{first:?}");
+    assert_eq!(first.header("strict-transport-security"), Some("max-age=300"));
+    let second = site.api().post(url, &Phone::password_body(PASSWORD));
+    assert_eq!(second.status, 200, "{second:?}");
+}
+
+#[test]
+fn tls_1_2_and_1_3_are_spoken_and_older_ones_are_not() {
+    let site = Site::start(&[]);
+    let speaks = |version: SslVersion| {
+        let mut context = SslContext::builder(SslMethod::tls_client()).unwrap();
+        // What this machine's own policy forbids is offered all the same.
+        context.set_cipher_list("DEFAULT:@SECLEVEL=0").unwrap();
+        context.set_min_proto_version(Some(version)).unwrap();
+        context.set_max_proto_version(Some(version)).unwrap();
+        let session = Ssl::new(&context.build()).unwrap();
+        session.connect(connect(&site.server.api)).is_ok()
+    };
+    assert!(speaks(SslVersion::TLS1_3) && speaks(SslVersion::TLS1_2));
+    assert!(!speaks(SslVersion::TLS1_1) && !speaks(SslVersion::TLS1));
+}
+
+#[test]
+fn plain_http_on_the_tls_port_is_told_so_and_garbage_and_silence_hurt_nobody() {
+    let site = Site::start(&[("GATEWAY_LIMITS_REQUEST_TIMEOUT", "1")]);
+    for address in [&site.server.api, &site.server.sockets] {
+        let answer = raw(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(answer.status, 400);
+        assert!(answer.text().contains("https://"), "{answer:?}");
+        let mut garbage = connect(address);
+        garbage.write_all(&[22, 3, 1, 0, 4, 1, 2, 3, 4]).unwrap();
+        // Byte by byte changes nothing: the whole handshake has one deadline.
+        let start = Instant::now();
+        let mut slow = connect(address);
+        let mut open = true;
+        while open && start.elapsed() < Duration::from_secs(10) {
+            let _ = slow.write_all(&[22]);
+            slow.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            open = !matches!(slow.read(&mut [0; 64]), Ok(_));
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+    assert_eq!(site.api().get("/").status, 200);
+}
+
+#[test]
+fn a_request_that_stalls_is_answered_408_through_tls() {
+    let site = Site::start(&[("GATEWAY_LIMITS_REQUEST_TIMEOUT", "1")]);
+    let mut stream = site.api().connect();
+    write!(stream, "POST / HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 9\r\n\r\nhalf").unwrap();
+    let answer = crate::support::Answer::read(&mut stream).unwrap();
+    assert_eq!(answer.status, 408, "{answer:?}");
+    assert!(matches!(stream.read(&mut [0; 1]), Ok(0)));
+}
+
+#[test]
+fn a_wrong_certificate_stops_the_start_with_its_remedy() {
+    let authority = Authority::new();
+    let elliptic = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let elliptic = PKey::from_ec_key(EcKey::generate(&elliptic).unwrap()).unwrap();
+    let other = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let check = |pem: &str, key: &PKey<openssl::pkey::Private>, told: &str| {
+        let folder = Folder::new();
+        fs::write(folder.0.join("chain.pem"), pem).unwrap();
+        fs::write(folder.0.join("key.pem"), key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let mut command = command(&folder);
+        command.env("GATEWAY_TLS_CERTIFICATE", "chain.pem");
+        let output = command.env("GATEWAY_TLS_PRIVATE_KEY", "key.pem").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(told), "{told} is missing in {said}");
+    };
+    check(&authority.issue(&elliptic, 2), &elliptic, "--key-type rsa");
+    check(&authority.issue(&elliptic, 2), &other, "--key-type rsa");
+    check(&authority.issue(&other, 2), &KEY, "is for another key");
+    check("hello", &KEY, "is no chain of certificates in PEM");
+    check("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &KEY, "is no chain");
+}
+
+#[test]
+fn a_renewed_certificate_comes_in_under_200_open_sockets_and_a_wrong_one_does_not() {
+    let site = Site::start(&[
+        ("GATEWAY_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", "300"),
+        ("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "300"),
+    ]);
+    let mut dashboards: Vec<_> = (0..200).map(|_| site.open()).collect();
+    let urls: Vec<String> = dashboards.iter_mut().map(Dashboard::url).collect();
+    assert_eq!(site.serial(), "2");
+
+    fs::write(&site.certificate, site.authority.issue(&KEY, 3)).unwrap();
+    until("the change is noticed", || site.serial() == "3");
+
+    let stays = |server: &Server| server.log().matches("certificate stays as it was").count();
+    fs::write(&site.certificate, "hello").unwrap();
+    site.server.signal(Signal::HUP);
+    until("the mistake is told", || stays(&site.server) == 1);
+    assert_eq!(site.serial(), "3");
+    let other = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    fs::write(&site.certificate, site.authority.issue(&other, 4)).unwrap();
+    until("the other mistake is told", || site.server.log().contains("is for another key"));
+    assert_eq!(site.serial(), "3");
+
+    fs::write(&site.certificate, site.authority.issue(&KEY, 5)).unwrap();
+    site.server.signal(Signal::HUP);
+    until("the signal is heard", || site.serial() == "5");
+
+    // Every socket is as it was, each way.
+    let phone = Phone::new();
+    for (dashboard, url) in dashboards.iter_mut().zip(&urls) {
+        assert_eq!(site.api().post(url, &phone.key_body()).status, 200);
+        assert_eq!(dashboard.next(), Seen::Text("201- pause".into()));
+    }
+}
