@@ -135,7 +135,7 @@ fn plain_http_on_the_tls_port_is_told_so_and_garbage_and_silence_hurt_nobody() {
         while open && start.elapsed() < Duration::from_secs(10) {
             let _ = slow.write_all(&[22]);
             slow.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-            open = !matches!(slow.read(&mut [0; 64]), Ok(_));
+            open = slow.read(&mut [0; 64]).is_err();
         }
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }

@@ -4,6 +4,7 @@ pub mod dashboard;
 pub mod http;
 pub mod mariadb;
 pub mod phone;
+pub mod proxy;
 pub mod schema;
 pub mod server;
 pub mod tls;
@@ -22,6 +23,12 @@ use std::time::{Duration, Instant};
 pub const USER: &str = "dead3662-5f78-11ed-b8e7-6d06c3aaf3c6";
 /// Their password.
 pub const PASSWORD: &str = "dummy_password";
+
+/// Whether the long forms are asked for, as `make soak` does.
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment how long to run")]
+pub fn soak() -> bool {
+    std::env::var("TEST_SOAK").is_ok()
+}
 
 /// Waits until a condition holds; a test that waits in vain fails by name.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {

@@ -1,6 +1,6 @@
 //! A certificate authority for the test's one name, and clients that trust it alone.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -64,9 +64,14 @@ impl Authority {
         String::from_utf8(chain.concat()).unwrap()
     }
 
+    /// What a client must trust, in PEM.
+    pub fn root(&self) -> Vec<u8> {
+        self.certificate.to_pem().unwrap()
+    }
+
     /// A client that trusts this authority.
     pub fn client(&self, address: &str) -> Client {
-        Client::new(address, &self.certificate.to_pem().unwrap())
+        Client::new(address, &self.root())
     }
 }
 
@@ -93,17 +98,18 @@ impl Client {
         self
     }
 
-    pub fn tcp(&self) -> TcpStream {
+    fn tcp(&self) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((self.from, 0)).into()).unwrap();
-        socket.connect(&self.address.into()).unwrap();
+        socket.connect(&self.address.into())?;
         let stream: TcpStream = socket.into();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(stream)
     }
 
     pub fn try_connect(&self) -> Result<SslStream<TcpStream>, String> {
-        self.connector.connect(NAME, self.tcp()).map_err(|error| error.to_string())
+        let tcp = self.tcp().map_err(|error| error.to_string())?;
+        self.connector.connect(NAME, tcp).map_err(|error| error.to_string())
     }
 
     pub fn connect(&self) -> SslStream<TcpStream> {
