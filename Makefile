@@ -9,7 +9,7 @@ bin    = $(DESTDIR)$(PREFIX)/bin
 etc    = $(DESTDIR)$(PREFIX)/etc/swob-gateway
 share  = $(DESTDIR)$(PREFIX)/share/swob-gateway
 
-.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake timing check setup websocat clean help
+.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake timing soak check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -46,6 +46,10 @@ test-handshake: setup websocat ## the entire handshake, with curl, openssl and w
 
 timing: setup   ## whether a 401 tells by its time what it must not tell
 	$(MARIADB) cargo bench --locked --bench timing
+
+soak: setup     ## the long forms: quiet for 3 minutes behind each proxy, 1,000 TLS sockets
+	TEST_SOAK=1 $(MARIADB) cargo test --locked --release --test integration -- \
+	    --nocapture --test-threads=5 proxy:: tls::a_tls_socket
 
 check: setup    ## what CI runs: format, lints, documentation, all tests
 	cargo fmt --check

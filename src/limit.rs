@@ -168,7 +168,7 @@ mod tests {
     fn the_client_is_the_rightmost_that_is_no_proxy() {
         let check = |peer: &str, told: &str, expected: &str| {
             let trusted = networks("127.0.0.1/32 10.0.0.0/8 fd00::/8");
-            let told = told.split(',').filter(|item| !item.is_empty());
+            let told = told.split(',').filter(|_| !told.is_empty());
             let found = client(peer.parse().unwrap(), &trusted, told);
             assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer}");
         };

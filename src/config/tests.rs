@@ -5,6 +5,7 @@ use super::*;
 
 const SHIPPED: &str = include_str!("../../gateway.ini");
 const FOLDER: &str = "/etc/swob";
+const CERTIFICATE: &str = "[tls]\ncertificate = chain.pem";
 
 fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let env = env.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
@@ -62,6 +63,40 @@ fn the_shipped_file_shows_every_setting_at_its_default() {
 }
 
 #[test]
+fn tls_settings_that_do_not_fit_each_other() {
+    let check = |text: &str, expected: &[&str]| wrong(text, &[], expected);
+    let key = "/etc/swob/server.key";
+    assert_eq!(good(CERTIFICATE, &[]).keys.private_key, Path::new(key));
+    let same = format!("{CERTIFICATE}\nprivate_key = a\n[keys]\nprivate_key = a");
+    assert_eq!(good(&same, &[]).keys.private_key, Path::new("/etc/swob/a"));
+    check(
+        "[tls]\nprivate_key = a",
+        &[
+            "ini:2: [tls] private_key = a has no certificate; name the file with its chain as [tls] certificate",
+        ],
+    );
+    check(
+        &format!("{CERTIFICATE}\nprivate_key = a\n[keys]\nprivate_key = b"),
+        &[
+            "ini:3: [tls] private_key = a is another file than [keys] private_key, but phones take the \
+           server's key from the certificate; name it in one of the two alone",
+        ],
+    );
+    check(
+        &format!("{CERTIFICATE}\n[http]\npublic_url = http://h\n[websocket]\npublic_url = ws://h"),
+        &[
+            "ini:4: [http] public_url = http://h does not fit [tls] certificate; write https://",
+            "ini:6: [websocket] public_url = ws://h does not fit [tls] certificate; write wss://",
+        ],
+    );
+    check(
+        "[http]\npublic_url = x\n[tls]\ncertificate = a",
+        &["ini:2: [http] public_url = x begins neither with http:// nor with https://; \
+           write for example https://gateway.example.org or http://192.0.2.7:8000"],
+    );
+}
+
+#[test]
 fn the_defaults() {
     let config = Config::default();
     assert_eq!(config.http.listen, ["127.0.0.1:15000".parse().unwrap()]);
@@ -89,6 +124,7 @@ fn the_defaults() {
 fn other(section: &str, key: &str) -> &'static str {
     match (section, key) {
         (_, "listen") => "127.0.0.1:0",
+        (_, "trusted_proxies") => "10.0.0.0/8",
         ("http", "public_url") | (_, "allowed_origins") => "https://example.org",
         (_, "public_url") => "wss://example.org",
         (_, "accept_unissued_sessions" | "tls") => "yes",
@@ -106,10 +142,16 @@ fn other(section: &str, key: &str) -> &'static str {
 
 #[test]
 fn every_setting_has_its_effect_from_everywhere() {
-    let mut seen = Vec::new();
+    let mut seen = vec![good(CERTIFICATE, &[])];
     for setting in SETTINGS {
         let (section, key) = (setting.section, setting.key);
         let text = other(section, key);
+        if (section, key) == ("tls", "private_key") {
+            // It is nothing without its certificate, and another name for the server's key.
+            let file = good(&format!("{CERTIFICATE}\nprivate_key = {text}"), &[]);
+            assert_eq!(file.keys.private_key, Path::new(FOLDER).join(text));
+            continue;
+        }
         let file = good(&format!("[{section}]\n{key} = {text}"), &[]);
         assert_ne!(file, defaults(), "[{section}] {key}");
         assert!(!seen.contains(&file), "[{section}] {key} does what another does");
@@ -241,9 +283,9 @@ fn all_mistakes_at_once_in_the_order_of_their_places() {
             "ini:13: [http] listen = localhost:1 is not an IP address with a port; \
              write for example 127.0.0.1:15000, 0.0.0.0:15000 or [::]:15000",
             "ini:14: [http] host is not a known key; it belongs under [mysql]",
-            "ini:15: [http] colour is not a known key; its keys are listen, public_url, allowed_origins",
+            "ini:15: [http] colour is not a known key; its keys are listen, public_url, allowed_origins, trusted_proxies",
             "ini:16: [colour] is not a known section; the sections are \
-             http, websocket, sync, keys, mysql, mysql_be, limits, log",
+             http, websocket, tls, sync, keys, mysql, mysql_be, limits, log",
             "ini:18: [limits] idle_timeout is empty; write for example 15 or 0.5",
             "GATEWAY_HTTP_LISTN: is not a known variable; did you mean GATEWAY_HTTP_LISTEN?",
             "GATEWAY_LOG_LEVEL: [log] level = loud is not a level; write error, warn, info, debug or trace",

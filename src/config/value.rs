@@ -410,6 +410,24 @@ mod tests {
     }
 
     #[test]
+    fn networks_of_proxies() {
+        let check = |text, count| assert_eq!(networks(text).map(|n| n.len()), Ok(count), "{text}");
+        check("", 0);
+        check("127.0.0.1, ::1", 2);
+        check("10.0.0.0/8,fd00::/8", 2);
+        assert_eq!(networks("10.0.0.1/32"), networks("10.0.0.1"));
+        let wrong = |text, expected: &str| {
+            assert_eq!(what(networks(text)), Err(expected.to_owned()), "{text}");
+        };
+        wrong("localhost", "is no IP address");
+        wrong("127.0.0.1:80", "is no IP address");
+        wrong("10.0.0.0/33", "has a length that is out of range");
+        wrong("10.0.0.0/x", "has a length that is not a whole number");
+        wrong("10.0.0.1/8", "has bits behind its length");
+        wrong("::1, 10.0.0.1/8", "holds 10.0.0.1/8, which has bits behind its length");
+    }
+
+    #[test]
     fn browsers_origins() {
         let check = |text, expected: &[&str]| {
             let expected = expected.iter().map(|&text| text.to_owned()).collect();

@@ -19,7 +19,7 @@ use crate::support::http::{connect, raw};
 use crate::support::phone::is_shared_key;
 use crate::support::server::{Folder, KEY, command};
 use crate::support::tls::{Authority, Client, NAME};
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, until};
+use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, soak, until};
 
 /// Long enough that no code changes during a test, however slow the machine is.
 const SLOW: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600");
@@ -174,6 +174,47 @@ fn a_wrong_certificate_stops_the_start_with_its_remedy() {
     check(&authority.issue(&other, 2), &KEY, "is for another key");
     check("hello", &KEY, "is no chain of certificates in PEM");
     check("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &KEY, "is no chain");
+}
+
+/// Resident KiB a socket, of this many that are open and quiet.
+fn resident_each<S>(server: &Server, count: usize, mut open: impl FnMut() -> Dashboard<S>) -> usize
+where
+    S: std::io::Read + std::io::Write,
+{
+    // What the first connections leave behind is no socket's.
+    for _ in 0..8 {
+        open().url();
+    }
+    until("the first have left", || {
+        server.log().matches("socket closed").count() >= 8
+            || server.log().matches("socket lost").count() >= 8
+    });
+    let before = server.resident();
+    let held: Vec<_> = (0..count)
+        .map(|_| {
+            let mut dashboard = open();
+            dashboard.url();
+            dashboard
+        })
+        .collect();
+    (server.resident() - before) / held.len() / 1024
+}
+
+#[test]
+fn a_tls_socket_costs_little_more_memory_than_a_plain_one() {
+    let count = if soak() { 1000 } else { 50 };
+    let limits = [
+        ("GATEWAY_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", "2000"),
+        ("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "2000"),
+        SLOW,
+    ];
+    let schema = Schema::new();
+    let server = Server::start(&schema, &limits);
+    let plain = resident_each(&server, count, || Dashboard::open(&server.session(USER)));
+    let site = Site::start(&limits);
+    let secure = resident_each(&site.server, count, || site.open());
+    eprintln!("resident of {count} sockets: plain {plain} KiB each, TLS {secure} KiB each");
+    assert!(secure < plain + 96, "plain {plain}, TLS {secure}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the build, `make dev` and `make test` need on Debian. Silent and instant when all of it is there.
 #
-# The -core packages of MariaDB hold the programs alone: no service is made or started.
+# No service is started, now or at a boot: MariaDB's -core and Apache's -bin packages hold the programs alone, and
+# the services of the other proxies are kept still.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -21,6 +22,11 @@ need libssl-dev test -e /usr/include/openssl/ssl.h
 need mariadb-server-core command -v mariadbd
 need mariadb-client-core command -v mariadb
 need curl command -v curl
+# The proxies that doc/proxy has recipes for.
+need caddy command -v caddy
+need nginx-light command -v nginx
+need apache2-bin command -v apache2
+need haproxy command -v haproxy
 need jq command -v jq
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
@@ -43,5 +49,18 @@ apt() {
 
 echo "installing$packages"
 apt update
+# Three of the packages would start services of the system, on its ports: this forbids it
+# (invoke-rc.d(8)), unless the machine has a policy of its own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap '$sudo rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+    $sudo chmod 755 $policy
+fi
 # shellcheck disable=SC2086 # a list of words
 apt install --yes --no-install-recommends $packages
+for service in caddy nginx haproxy; do
+    case $packages in
+    *" $service"*) if command -v systemctl >/dev/null; then $sudo systemctl disable --quiet $service; fi ;;
+    esac
+done
