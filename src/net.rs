@@ -126,6 +126,9 @@ impl Acceptor {
             Ok(place) => place,
             Err(refusal) => return self.turn_away(&tcp, &refusal),
         };
+        // What is written is meant to leave at once: a frame behind the answer to an upgrade would
+        // else wait for the peer's delayed acknowledgement, 40 ms.
+        let _ = tcp.set_nodelay(true);
         let tcp = Arc::new(tcp);
         let stream = Stream::plain(Arc::clone(&tcp));
         let this = Arc::clone(self);

@@ -220,6 +220,8 @@ fn a_tls_socket_costs_little_more_memory_than_a_plain_one() {
 #[test]
 fn a_renewed_certificate_comes_in_under_200_open_sockets_and_a_wrong_one_does_not() {
     let site = Site::start(&[
+        // Nobody reads meanwhile, nor answers pings.
+        ("GATEWAY_LIMITS_PING_INTERVAL", "600"),
         ("GATEWAY_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", "300"),
         ("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "300"),
     ]);

@@ -6,10 +6,11 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use openssl::ssl::SslConnector;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::server::{Folder, KEY};
-use super::tls::{Authority, Client, NAME};
+use super::tls::{Authority, Client, NAME, trust};
 use super::until;
 
 /// Which one.
@@ -27,7 +28,7 @@ pub struct Proxy {
     pub port: u16,
     /// The certificate's private key.
     pub key: PathBuf,
-    root: Vec<u8>,
+    trust: SslConnector,
 }
 
 /// A port that nobody has at the moment.
@@ -71,20 +72,21 @@ impl Proxy {
             panic!("{kind:?}: {error}; `make setup` installs what the tests need")
         });
         let key = folder.0.join("privkey.pem");
-        let mut proxy = Proxy { child, folder, port, key, root: authority.root() };
+        let mut proxy = Proxy { child, folder, port, key, trust: authority.trust };
         if kind == Kind::Caddy {
             // It is its own authority here.
             let storage = proxy.folder.0.join("storage");
             proxy.key = storage.join(format!("certificates/local/{NAME}/{NAME}.key"));
             until("Caddy has its certificate", || proxy.key.exists());
-            proxy.root = fs::read(storage.join("pki/authorities/local/root.crt")).unwrap();
+            let root = storage.join("pki/authorities/local/root.crt");
+            proxy.trust = trust(&fs::read(root).unwrap());
         }
         proxy
     }
 
     /// A client that trusts the proxy's authority alone.
     pub fn client(&self) -> Client {
-        Client::new(&format!("127.0.0.1:{}", self.port), &self.root)
+        Client::new(&format!("127.0.0.1:{}", self.port), &self.trust)
     }
 }
 

@@ -22,6 +22,15 @@ pub const NAME: &str = "gateway.test";
 pub struct Authority {
     key: PKey<Private>,
     certificate: X509,
+    /// What trusts this authority.
+    pub trust: SslConnector,
+}
+
+/// What trusts one root, in PEM; to make one reads all roots of the machine, which takes a while.
+pub fn trust(root: &[u8]) -> SslConnector {
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    connector.cert_store_mut().add_cert(X509::from_pem(root).unwrap()).unwrap();
+    connector.build()
 }
 
 fn builder(name: &str, serial: u32, days: u32) -> X509Builder {
@@ -48,7 +57,8 @@ impl Authority {
         let constraints = BasicConstraints::new().critical().ca().build().unwrap();
         builder.append_extension(constraints).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();
-        Authority { certificate: builder.build(), key }
+        let certificate = builder.build();
+        Authority { key, trust: trust(&certificate.to_pem().unwrap()), certificate }
     }
 
     /// A certificate for [`NAME`] and this key, with the authority's behind it, in PEM.
@@ -64,14 +74,9 @@ impl Authority {
         String::from_utf8(chain.concat()).unwrap()
     }
 
-    /// What a client must trust, in PEM.
-    pub fn root(&self) -> Vec<u8> {
-        self.certificate.to_pem().unwrap()
-    }
-
     /// A client that trusts this authority.
     pub fn client(&self, address: &str) -> Client {
-        Client::new(address, &self.root())
+        Client::new(address, &self.trust)
     }
 }
 
@@ -84,12 +89,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Trusts one root, in PEM.
-    pub fn new(address: &str, root: &[u8]) -> Self {
-        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
-        connector.cert_store_mut().add_cert(X509::from_pem(root).unwrap()).unwrap();
+    /// Connects to this address.
+    pub fn new(address: &str, trust: &SslConnector) -> Self {
         let address = address.parse().unwrap();
-        Client { address, connector: connector.build(), from: Ipv4Addr::LOCALHOST }
+        Client { address, connector: trust.clone(), from: Ipv4Addr::LOCALHOST }
     }
 
     /// The same from another address of this machine.
@@ -103,6 +106,7 @@ impl Client {
         socket.bind(&SocketAddr::from((self.from, 0)).into()).unwrap();
         socket.connect(&self.address.into())?;
         let stream: TcpStream = socket.into();
+        stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         Ok(stream)
     }
