@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::dashboard::Seen;
-use crate::support::phone::is_shared_key;
+use crate::support::phone::{is_shared_key, seal};
 use crate::support::proxy::{Kind, Proxy, free_port};
 use crate::support::tls::{Client, NAME};
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, get, request, soak, until};
@@ -111,7 +111,7 @@ fn both_apps_sync(site: &Site) {
     let first = client.post(&url, &phone.key_body()).json();
     let pem = String::from_utf8(key.public_key_to_pem().unwrap()).unwrap();
     assert_eq!(first["public_key"], pem, "the certificate's key is the server's");
-    let password = Phone::password_under(&key, PASSWORD, "sha256", "sha1");
+    let password = seal(&key, PASSWORD, "sha256", "sha1");
     let second = client.post(&url, &serde_json::json!({ "password": password }).to_string());
     assert_eq!(second.status, 200, "{second:?}");
     dashboard.expect(&synced);
@@ -168,7 +168,7 @@ fn a_quiet_socket_stays(site: &Site) {
     dashboard.expect(&[Seen::Text("201- pause".into())]);
     // Nearly as long as the pause lasts.
     dashboard.idle(Duration::from_secs(if soak() { 110 } else { 1 }));
-    let password = Phone::password_under(&client.server_key(), PASSWORD, "sha256", "sha1");
+    let password = seal(&client.server_key(), PASSWORD, "sha256", "sha1");
     let body = serde_json::json!({ "password": password }).to_string();
     assert_eq!(client.post(&url, &body).status, 200);
     dashboard.expect(&[Seen::Text("200- ack".into()), Seen::Close(CloseCode::Normal)]);

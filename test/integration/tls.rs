@@ -29,7 +29,7 @@ struct Site {
     server: Server,
     authority: Authority,
     certificate: PathBuf,
-    _folder: Folder,
+    folder: Folder,
     _schema: Schema,
 }
 
@@ -37,10 +37,16 @@ impl Site {
     fn start(settings: &[(&str, &str)]) -> Self {
         let (schema, folder, authority) = (Schema::new(), Folder::new(), Authority::new());
         let certificate = folder.0.join("fullchain.pem");
+        let key = folder.0.join("privkey.pem");
         fs::write(&certificate, authority.issue(&KEY, 2)).unwrap();
-        let named = [("GATEWAY_TLS_CERTIFICATE", certificate.to_str().unwrap()), SLOW];
+        fs::write(&key, KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let named = [
+            ("GATEWAY_TLS_CERTIFICATE", certificate.to_str().unwrap()),
+            ("GATEWAY_TLS_PRIVATE_KEY", key.to_str().unwrap()),
+            SLOW,
+        ];
         let server = Server::start(&schema, &[&named, settings].concat());
-        Site { server, authority, certificate, _folder: folder, _schema: schema }
+        Site { server, authority, certificate, folder, _schema: schema }
     }
 
     fn api(&self) -> Client {
@@ -251,5 +257,24 @@ fn a_renewed_certificate_comes_in_under_200_open_sockets_and_a_wrong_one_does_no
     for (dashboard, url) in dashboards.iter_mut().zip(&urls) {
         assert_eq!(site.api().post(url, &phone.key_body()).status, 200);
         assert_eq!(dashboard.next(), Seen::Text("201- pause".into()));
+    }
+}
+
+#[test]
+fn a_renewal_with_another_key_serves_phones_that_know_the_one_before() {
+    let site = Site::start(&[]);
+    let known = site.api().server_key();
+    let renewed = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let key = renewed.private_key_to_pem_pkcs8().unwrap();
+    fs::write(site.folder.0.join("privkey.pem"), key).unwrap();
+    fs::write(&site.certificate, site.authority.issue(&renewed, 3)).unwrap();
+    until("the renewal is noticed", || site.serial() == "3");
+    let shown = site.api().server_key();
+    assert!(shown.public_eq(&renewed));
+    for key in [&shown, &known] {
+        let mut dashboard = site.open();
+        let url = dashboard.url();
+        let answer = site.api().post(&url, &Phone::new().one_step_body_under(key, PASSWORD));
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 }
