@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use openssl::ec::{EcGroup, EcKey};
@@ -265,9 +267,18 @@ fn a_renewal_with_another_key_serves_phones_that_know_the_one_before() {
     let site = Site::start(&[]);
     let known = site.api().server_key();
     let renewed = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    // As certbot tells of a renewal.
+    let lineage = Folder::new();
     let key = renewed.private_key_to_pem_pkcs8().unwrap();
-    fs::write(site.folder.0.join("privkey.pem"), key).unwrap();
-    fs::write(&site.certificate, site.authority.issue(&renewed, 3)).unwrap();
+    fs::write(lineage.0.join("privkey.pem"), key).unwrap();
+    fs::write(lineage.0.join("fullchain.pem"), site.authority.issue(&renewed, 3)).unwrap();
+    let hook = concat!(env!("CARGO_MANIFEST_DIR"), "/doc/proxy/renewal-hook");
+    let mut hook = Command::new(hook);
+    hook.env("RENEWED_LINEAGE", &lineage.0).env("SWOB_TLS", &site.folder.0);
+    let group = fs::metadata(&site.folder.0).unwrap().gid().to_string();
+    assert!(hook.env("SWOB_GROUP", group).status().unwrap().success());
+    let mode = fs::metadata(site.folder.0.join("privkey.pem")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o640);
     until("the renewal is noticed", || site.serial() == "3");
     let shown = site.api().server_key();
     assert!(shown.public_eq(&renewed));
