@@ -6,7 +6,9 @@ use serde_json::json;
 
 use crate::support::phone::seal;
 use crate::support::server::KEY;
-use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request};
+use crate::support::{
+    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request, until,
+};
 
 const PATH: &str = "/v2/sync/users/verification";
 
@@ -139,7 +141,7 @@ fn a_row_that_proves_nothing_is_never_a_403() {
             phone.pem
         ));
     }
-    assert!(server.log().contains("verification cannot tell"), "{}", server.log());
+    until("the log tells", || server.log().contains("verification cannot tell"));
     // As an old server kept it: on one line.
     let dense: String = phone.pem.split('\n').collect();
     schema.execute(&format!("UPDATE gateway_server_users SET public_key = '{dense}'"));
@@ -164,7 +166,7 @@ fn a_database_that_is_away_or_lacks_its_table_is_never_a_403() {
     let answer = ask(&server, &sealed(&number), &phone.sign(&number));
     assert_eq!((answer.status, answer.body.len()), (503, 0));
     assert!(answer.header("retry-after").is_some());
-    assert!(server.log().contains("verification not served"), "{}", server.log());
+    until("the log tells", || server.log().contains("verification not served"));
     schema.execute("RENAME TABLE elsewhere TO gateway_server_users");
     assert_eq!(ask(&server, &sealed(&number), &phone.sign(&number)).status, 200);
 }
