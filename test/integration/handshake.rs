@@ -7,7 +7,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::dashboard::Seen;
 use crate::support::phone::is_shared_key;
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
 
 #[test]
 fn of_two_phones_at_one_url_at_once_exactly_one_syncs() {
@@ -142,7 +142,7 @@ fn a_table_that_is_gone_stores_nothing_acknowledges_nothing_and_says_so_in_the_l
     schema.execute("RENAME TABLE gateway_server_users TO elsewhere");
     let answer = phone.sync(&server.api, &url);
     assert_eq!((answer.status, answer.body.len()), (500, 0));
-    assert!(server.log().contains("handshake not served"), "{}", server.log());
+    until("the log says so", || server.log().contains("handshake not served"));
     schema.execute("RENAME TABLE elsewhere TO gateway_server_users");
     let answer = post(&server.api, &url, &Phone::password_body(PASSWORD));
     assert_eq!(answer.status, 200, "the session is still paused");
