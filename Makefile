@@ -9,7 +9,7 @@ bin    = $(DESTDIR)$(PREFIX)/bin
 etc    = $(DESTDIR)$(PREFIX)/etc/swob-gateway
 share  = $(DESTDIR)$(PREFIX)/share/swob-gateway
 
-.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake timing soak check setup websocat clean help
+.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake timing chaos attacks soak check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -43,6 +43,12 @@ test-users test-websocket test-rsa: test-%: setup
 
 test-handshake: setup websocat ## the entire handshake, with curl, openssl and websocat
 	DEV_PROFILE=dev test/support/dev.sh run test/handshake.sh
+
+chaos: setup    ## 20,000 handshakes while the gateway and its database are killed
+	CHAOS_HANDSHAKES=$(or $(CHAOS_HANDSHAKES),20000) cargo test --locked --test chaos what_is -- --nocapture
+
+attacks: setup  ## 9,000 half-open connections, a million requests, and the other ways to starve a server
+	TEST_LONG=1 $(MARIADB) cargo test --locked --test integration starvation:: -- --test-threads 1
 
 timing: setup   ## whether a 401 tells by its time what it must not tell
 	$(MARIADB) cargo bench --locked --bench timing

@@ -55,13 +55,15 @@ pub fn command(folder: &Folder) -> Command {
     command
 }
 
-/// The wrapper may change to a user who reaches nothing but this folder.
+/// The wrapper may change to a user who writes nothing but this folder.
 fn wrapped(wrapper: &[String], folder: &Folder) -> Command {
     let [program, arguments @ ..] = wrapper else { return command(folder) };
     let copy = folder.0.join("swob-gateway");
     fs::copy(env!("CARGO_BIN_EXE_swob-gateway"), &copy).unwrap();
-    for path in [folder.0.clone(), folder.0.join("server.key"), copy.clone()] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    for (path, mode) in
+        [(folder.0.clone(), 0o777), (folder.0.join("server.key"), 0o644), (copy.clone(), 0o755)]
+    {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let mut command = Command::new(program);
     command.args(arguments).arg(copy).current_dir(&folder.0).env_clear().stdin(Stdio::null());
