@@ -11,6 +11,7 @@ use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::limit::Peer;
 use crate::log::short;
 use crate::net::Stream;
+use crate::page::Page;
 use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::route::{Origin, Origins, Route};
@@ -23,6 +24,8 @@ pub struct Api {
     pub services: Services,
     /// Where the sync socket is.
     pub socket: Endpoint,
+    /// The sync page, where it is served.
+    pub page: Option<Page>,
     /// Whose pages may use the API.
     pub origins: Origins,
     /// Who the client is.
@@ -85,7 +88,12 @@ impl Api {
         let peer = Peer::of(address);
         let start = Instant::now();
         match Route::find(&request.method, &request.target)? {
-            Route::Root => Ok(text("SMSWithoutBorders Gateway Server\n")),
+            Route::Root => Ok(self.root()),
+            Route::Page(asset) => {
+                let page = self.page.as_ref().ok_or(Refusal::Path)?;
+                Ok(page.file(asset, &request.target, request.header("accept-language")))
+            }
+            Route::Qr => self.page.as_ref().ok_or(Refusal::Path)?.qr(&request.body),
             Route::Session(user) => {
                 let ticket = self.services.hub.issue(&user)?;
                 log::debug!("session issued user={}", short(user.as_str()));
@@ -115,6 +123,15 @@ impl Api {
                 answer.map(|()| text("OK"))
             }
         }
+    }
+
+    /// Phones want an answer below 400 here (contract §3); people go on to the page.
+    fn root(&self) -> Reply {
+        let mut reply = text("SMSWithoutBorders Gateway Server\n");
+        if self.page.is_some() {
+            reply.headers.push(("Refresh", "0; url=/sync".to_owned()));
+        }
+        reply
     }
 }
 

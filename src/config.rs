@@ -34,6 +34,7 @@ pub struct Config {
     pub websocket: WebSocket,
     pub tls: ServerTls,
     pub sync: Sync,
+    pub page: Page,
     pub keys: Keys,
     pub mysql: Database,
     /// The BE's database; `None` where it shares the gateway's.
@@ -84,6 +85,13 @@ pub struct Sync {
     pub accept_unissued_sessions: bool,
     /// The platforms of a BE without a table of them; `None` is the built-in list.
     pub platforms_file: Option<PathBuf>,
+}
+
+/// The sync page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Whether it is served.
+    pub enabled: bool,
 }
 
 /// The server's key, and the BE's two secrets.
@@ -313,6 +321,7 @@ impl Reader<'_> {
                 ),
                 platforms_file: self.path("sync", "platforms_file"),
             },
+            page: Page { enabled: self.get("page", "enabled", value::yes_no) },
             keys: self.keys(),
             mysql,
             mysql_be,

@@ -19,6 +19,7 @@
 pub mod crypto;
 pub mod limit;
 pub mod password;
+pub mod qr;
 pub mod refusal;
 pub mod route;
 pub mod session;
@@ -38,6 +39,7 @@ pub mod hub;
 pub mod keyring;
 pub mod log;
 pub mod net;
+pub mod page;
 pub mod proxy;
 pub mod socket;
 pub mod store;

@@ -18,6 +18,23 @@ pub enum Route {
     Verification,
     /// `DELETE /v2/sync/users`: the BE removes a user (contract §5).
     Removal,
+    /// `GET /sync` and below: a file of the sync page.
+    Page(Asset),
+    /// `POST /sync/qr`: a QR code for the sync page.
+    Qr,
+}
+
+/// A file of the sync page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asset {
+    /// The page itself.
+    Page,
+    /// Its script.
+    Script,
+    /// Its style sheet.
+    Style,
+    /// Its icon.
+    Icon,
 }
 
 impl Route {
@@ -44,6 +61,11 @@ impl Route {
             | ["v2", "sync", "users", user, "sessions", session, "" | "handshake"] => {
                 (Route::Handshake(UserId::parse(user)?, SessionId::parse(session)?), "POST")
             }
+            ["sync"] => (Route::Page(Asset::Page), "GET"),
+            ["sync", "page.js"] => (Route::Page(Asset::Script), "GET"),
+            ["sync", "page.css"] => (Route::Page(Asset::Style), "GET"),
+            ["sync", "icon.svg"] => (Route::Page(Asset::Icon), "GET"),
+            ["sync", "qr"] => (Route::Qr, "POST"),
             _ => return Err(Refusal::Path),
         };
         match (method, allowed) {
@@ -150,6 +172,12 @@ mod tests {
         check(Method::Delete, "/v2/sync/users", Ok(Route::Removal));
         check(Method::Get, "/v2/sync/users", Err(405));
         check(Method::Delete, "/v2/sync/users/ada", Err(405));
+        check(Method::Get, "/sync?lang=fr", Ok(Route::Page(Asset::Page)));
+        check(Method::Head, "/sync/page.js", Ok(Route::Page(Asset::Script)));
+        check(Method::Post, "/sync", Err(405));
+        check(Method::Post, "/sync/qr", Ok(Route::Qr));
+        check(Method::Get, "/sync/qr", Err(405));
+        check(Method::Get, "/sync/", Err(404));
         check(Method::Get, "/v2/sync/users/..", Err(400));
         check(Method::Get, "/v2/sync/users/%61da", Err(400));
         check(Method::Get, "/v2/sync/users/", Err(400));

@@ -17,6 +17,7 @@ use crate::hub::{Admission, Hub};
 use crate::keyring::Keyring;
 use crate::log::cause;
 use crate::net::{self, Acceptor, Gate};
+use crate::page::Page;
 use crate::password::PasswordRates;
 use crate::proxy::Proxies;
 use crate::route::Origins;
@@ -110,6 +111,9 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let limits = limits(config);
     let mut listed = config.http.allowed_origins.clone();
     listed.extend(config.http.public_url.as_ref().map(Endpoint::origin));
+    let page = page(config, &api_at, &socket_at);
+    // The page is a page of the API, however the API is reached.
+    listed.extend(page.as_ref().map(|_| api_at.origin()));
     let origins = Origins { listed, localhost: config.sync.accept_unissued_sessions };
     let proxies = Arc::new(Proxies::new(config.http.trusted_proxies.clone()));
     let leaving = Arc::new(AtomicBool::new(false));
@@ -123,6 +127,7 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
             removers: config.limits.removal_allowed_addresses.clone(),
         },
         socket: socket_at.clone(),
+        page,
         origins: origins.clone(),
         proxies: Arc::clone(&proxies),
         hsts: Some(config.tls.hsts).filter(|seconds| *seconds > 0 && api_at.secure),
@@ -213,6 +218,20 @@ fn rules(config: &Config) -> Rules {
         attempts: config.limits.session_attempts,
         detached: config.limits.max_connections,
     }
+}
+
+fn page(config: &Config, api: &Endpoint, socket: &Endpoint) -> Option<Page> {
+    if !config.page.enabled {
+        return None;
+    }
+    if api.secure && !socket.secure {
+        log::warn!(
+            "browsers open no plain socket from the sync page on https; set [websocket] \
+             public_url to a wss URL"
+        );
+    }
+    let sync = &config.sync;
+    Some(Page::new(api, socket, sync.session_sleep_timeout, sync.session_change_limit))
 }
 
 fn admission(config: &Config) -> Admission {

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const CORE: &[&str] =
-    &["crypto", "limit", "password", "refusal", "route", "session", "ticket", "wire"];
+    &["crypto", "limit", "password", "qr", "refusal", "route", "session", "ticket", "wire"];
 const SHELLS: &[&str] = &[
     "api",
     "cli",
@@ -22,6 +22,7 @@ const SHELLS: &[&str] = &[
     "log",
     "main",
     "net",
+    "page",
     "proxy",
     "removal",
     "serve",
@@ -72,7 +73,8 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "tls" => (&[], &["log"]),
         "proxy" => (&["limit"], &["http"]),
         "http" => (&["refusal", "wire"], &["net"]),
-        "api" | "socket" => (CORE, &["http", "hub", "log", "net", "proxy", "services"]),
+        "api" | "socket" => (CORE, &["http", "hub", "log", "net", "page", "proxy", "services"]),
+        "page" => (CORE, &["http"]),
         "config" => (&["limit", "password", "wire"], &[]),
         "log" => (&[], &["config"]),
         "cli" | "lib" => (&[], &[]),
@@ -376,7 +378,7 @@ fn a_planted_breach_is_found_at_its_line() {
     );
     check("main.rs", "use swob_gateway::{cli, hub};", &["src/main.rs:1: crate::hub: main may"]);
     check("cli.rs", "use crate::wire;", &["src/cli.rs:1: crate::wire: cli may import nothing"]);
-    check("page.rs", "", &["src/page.rs: the module page is not in the table; enter it in"]);
+    check("pages.rs", "", &["src/pages.rs: the module pages is not in the table; enter it in"]);
     let after = "#[cfg(test)]\nmod tests {\n    use crate::hub;\n}\nuse crate::net;";
     check("wire.rs", after, &["src/wire.rs:5: crate::net"]);
     let after = "#[cfg(test)]\nmod tests;\nuse crate::net;";

@@ -64,6 +64,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("sync", "session_paused_timeout", "120"),
     plain("sync", "accept_unissued_sessions", "no"),
     plain("sync", "platforms_file", ""),
+    plain("page", "enabled", "no"),
     plain("keys", "private_key", "server.key"),
     plain("keys", "ring", ""),
     shared("keys", "hashing_salt_file", "", &["HASHING_SALT"]),

@@ -107,6 +107,7 @@ fn the_defaults() {
     assert_eq!(config.sync.session_change_limit, 3);
     assert_eq!(config.sync.session_paused_timeout, Duration::from_secs(120));
     assert!(!config.sync.accept_unissued_sessions);
+    assert!(!config.page.enabled);
     assert_eq!(config.keys.private_key, Path::new("server.key"));
     assert_eq!(config.keys.ring, Path::new("ring"));
     assert_eq!((config.mysql.host.as_str(), config.mysql.port), ("127.0.0.1", 3306));
@@ -127,7 +128,7 @@ fn other(section: &str, key: &str) -> &'static str {
         (_, "trusted_proxies") => "10.0.0.0/8",
         ("http", "public_url") | (_, "allowed_origins") => "https://example.org",
         (_, "public_url") => "wss://example.org",
-        (_, "accept_unissued_sessions" | "tls") => "yes",
+        (_, "accept_unissued_sessions" | "enabled" | "tls") => "yes",
         (_, "level") => "trace",
         (_, "removal_allowed_addresses") => "::1",
         (_, "host") => "db",
@@ -285,7 +286,7 @@ fn all_mistakes_at_once_in_the_order_of_their_places() {
             "ini:14: [http] host is not a known key; it belongs under [mysql]",
             "ini:15: [http] colour is not a known key; its keys are listen, public_url, allowed_origins, trusted_proxies",
             "ini:16: [colour] is not a known section; the sections are \
-             http, websocket, tls, sync, keys, mysql, mysql_be, limits, log",
+             http, websocket, tls, sync, page, keys, mysql, mysql_be, limits, log",
             "ini:18: [limits] idle_timeout is empty; write for example 15 or 0.5",
             "GATEWAY_HTTP_LISTN: is not a known variable; did you mean GATEWAY_HTTP_LISTEN?",
             "GATEWAY_LOG_LEVEL: [log] level = loud is not a level; write error, warn, info, debug or trace",
