@@ -2,12 +2,20 @@
 //!
 //! It reads neither files nor the environment; what a command does is not known here.
 
+mod options;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::{error, fmt};
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::Parser;
+
+use crate::client::Trust;
+use crate::client::phone::{App, Order};
+use options::Given;
 
 /// What the administrator asked for.
 #[derive(Debug, PartialEq)]
@@ -44,6 +52,17 @@ pub enum Command {
         /// The site's certificate, to be compared with the server's key.
         certificate: Option<PathBuf>,
     },
+    /// Show the QR codes of a session in the terminal.
+    Qr {
+        /// Whose session.
+        user: String,
+        /// Where the API is; `None` is where the settings have it.
+        url: Option<String>,
+        /// Which certificates are taken.
+        trust: Trust,
+    },
+    /// Do what a phone does.
+    Phone(Order),
     /// Print [`HELP`].
     Help,
     /// Print the version.
@@ -68,9 +87,20 @@ Commands:
   takeover         look at the table of a Python installation, and make it ready
                    (--dry-run: only look; --certificate FILE: the site's, to be
                    compared with the server's key)
+  qr USER          open a session on a running server and show its QR codes
+  phone URL        do what a phone does with the URL of a QR code, and say how it goes
 
 Options:
   --config FILE    the configuration file (default: gateway.ini, which may be absent)
+  --url URL        qr: the server's API (default: where the settings have it)
+  --user USER      phone: whose it is; the code of another is refused (default: the code's)
+  --app APP        phone: the app to stand for, two-step, ios or one-step (default: two-step)
+  --password-file FILE
+                   phone: the password, on the first line (default: asked for)
+  --server-key WHERE
+                   phone: for one-step, a PEM file or the https URL of the certificate
+                   (default: https at port 443 of the code's host)
+  --insecure       qr and phone: take any certificate
   -h, --help       print this help
   -V, --version    print the version
 
@@ -83,10 +113,7 @@ Exit codes: 0 done, 1 failed, 2 the command line is not understood.
 
 /// What every usage error ends with where nothing better is known.
 const COMMANDS: &str = "the commands are serve, keys generate, keys list, keys rotate, keys add FILE, keys encrypt, \
-     keys decrypt, migrate and takeover";
-
-/// What every mistaken option is answered with.
-const OPTIONS: &str = "the options are --config, --dry-run, --certificate, --help and --version";
+     keys decrypt, migrate, takeover, qr USER and phone URL";
 
 /// A command line that is not understood: one line with its remedy.
 #[derive(Debug, PartialEq)]
@@ -108,7 +135,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, UsageError
     let mut parser = Parser::from_args(args);
     let mut config = None;
     let mut words = Vec::new();
-    let (mut dry_run, mut certificate) = (false, None);
+    let mut given = Given::default();
     while let Some(arg) = parser.next().map_err(explain)? {
         match arg {
             Short('h') | Long("help") => return Ok(Cli { config, command: Command::Help }),
@@ -122,29 +149,38 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, UsageError
                     return Err(UsageError("--config is given twice; write it once".into()));
                 }
             }
-            Long("dry-run") => dry_run = true,
-            Long("certificate") => {
-                certificate = Some(parser.value().map_err(explain)?.into());
+            Long(name) => {
+                let name = name.to_owned();
+                given.note(&name, &mut parser)?;
             }
             Value(word) => words.push(word),
             other => return Err(explain(other.unexpected())),
         }
     }
-    let command = match command(&words)? {
-        Command::Takeover { .. } => Command::Takeover { dry_run, certificate },
-        _ if dry_run || certificate.is_some() => {
-            let mistake = "--dry-run and --certificate are takeover's; write them there";
-            return Err(UsageError(mistake.into()));
-        }
-        command => command,
-    };
+    let command = command(&words, &mut given)?;
+    given.finish()?;
     Ok(Cli { config, command })
 }
 
-fn command(words: &[OsString]) -> Result<Command, UsageError> {
+fn command(words: &[OsString], given: &mut Given) -> Result<Command, UsageError> {
     let text: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     let text: Vec<&str> = text.iter().map(AsRef::as_ref).collect();
     match text.as_slice() {
+        ["qr", user] => Ok(Command::Qr {
+            user: (*user).to_owned(),
+            url: given.text("url"),
+            trust: given.trust(),
+        }),
+        ["qr"] => Err(UsageError("qr lacks the user id; write qr USER".into())),
+        ["phone", url] => Ok(Command::Phone(Order {
+            url: (*url).to_owned(),
+            user: given.text("user"),
+            app: app(given.text("app").as_deref())?,
+            password_file: given.file("password-file"),
+            server_key: given.text("server-key"),
+            trust: given.trust(),
+        })),
+        ["phone"] => Err(UsageError("phone lacks the URL of a QR code; write phone URL".into())),
         [] | ["serve"] => Ok(Command::Serve),
         ["keys", "generate"] => Ok(Command::KeysGenerate),
         ["keys", "list"] => Ok(Command::KeysList),
@@ -154,7 +190,10 @@ fn command(words: &[OsString]) -> Result<Command, UsageError> {
         ["keys", "encrypt"] => Ok(Command::KeysEncrypt),
         ["keys", "decrypt"] => Ok(Command::KeysDecrypt),
         ["migrate"] => Ok(Command::Migrate),
-        ["takeover"] => Ok(Command::Takeover { dry_run: false, certificate: None }),
+        ["takeover"] => Ok(Command::Takeover {
+            dry_run: given.value("dry-run").is_some(),
+            certificate: given.file("certificate"),
+        }),
         ["keys"] => Err(UsageError(
             "keys alone does nothing; write keys generate, list, rotate, add FILE, encrypt or \
              decrypt"
@@ -167,6 +206,17 @@ fn command(words: &[OsString]) -> Result<Command, UsageError> {
     }
 }
 
+fn app(name: Option<&str>) -> Result<App, UsageError> {
+    match name {
+        None | Some("two-step") => Ok(App::TwoStep),
+        Some("ios") => Ok(App::Ios),
+        Some("one-step") => Ok(App::OneStep),
+        Some(name) => {
+            Err(UsageError(format!("{name:?} is not an app; write two-step, ios or one-step")))
+        }
+    }
+}
+
 fn explain(error: lexopt::Error) -> UsageError {
     UsageError(match error {
         lexopt::Error::MissingValue { option } => match option {
@@ -174,114 +224,11 @@ fn explain(error: lexopt::Error) -> UsageError {
             None => "an option lacks its value".into(),
         },
         lexopt::Error::UnexpectedOption(option) => {
-            format!("{option:?} is not an option; {OPTIONS}")
+            format!("{option:?} is not an option")
         }
         lexopt::Error::UnexpectedValue { option, .. } => {
             format!("{option} takes no value; write it alone")
         }
         other => format!("{other}; {COMMANDS}"),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(line: &str) -> Result<Cli, UsageError> {
-        parse(line.split_whitespace().map(OsString::from))
-    }
-
-    #[test]
-    fn commands_and_options() {
-        let check = |line: &str, config: Option<&str>, command: Command| {
-            assert_eq!(
-                read(line),
-                Ok(Cli { config: config.map(PathBuf::from), command }),
-                "{line}"
-            );
-        };
-        check("", None, Command::Serve);
-        check("serve", None, Command::Serve);
-        check("migrate", None, Command::Migrate);
-        check("keys generate", None, Command::KeysGenerate);
-        check("keys list", None, Command::KeysList);
-        check("keys rotate", None, Command::KeysRotate);
-        check("keys add old.pem", None, Command::KeysAdd("old.pem".into()));
-        check("keys encrypt", None, Command::KeysEncrypt);
-        check("keys decrypt", None, Command::KeysDecrypt);
-        let takeover = |dry_run, certificate: Option<&str>| Command::Takeover {
-            dry_run,
-            certificate: certificate.map(PathBuf::from),
-        };
-        check("takeover", None, takeover(false, None));
-        check("--dry-run takeover", None, takeover(true, None));
-        check("takeover --certificate a.pem", None, takeover(false, Some("a.pem")));
-        check("--config a.ini", Some("a.ini"), Command::Serve);
-        check("--config=a.ini migrate", Some("a.ini"), Command::Migrate);
-        check("keys --config a.ini generate", Some("a.ini"), Command::KeysGenerate);
-        check("-h", None, Command::Help);
-        check("migrate --help", None, Command::Help);
-        check("-V", None, Command::Version);
-        check("--config a.ini --version", Some("a.ini"), Command::Version);
-    }
-
-    #[test]
-    fn mistakes_name_the_remedy() {
-        let check = |line: &str, expected: &str| {
-            let error = read(line).expect_err(line).to_string();
-            assert_eq!(error, format!("{expected} (see swob-gateway --help)"), "{line}");
-        };
-        check("sevre", &format!(r#""sevre" is not a command; {COMMANDS}"#));
-        check("serve now", &format!(r#""serve now" is not a command; {COMMANDS}"#));
-        check("keys make", &format!(r#""keys make" is not a command; {COMMANDS}"#));
-        check(
-            "keys",
-            "keys alone does nothing; write keys generate, list, rotate, add FILE, encrypt or \
-             decrypt",
-        );
-        check("keys add", "keys add names no file; write keys add FILE");
-        check("keys add a b", &format!(r#""keys add a b" is not a command; {COMMANDS}"#));
-        check("serve --dry-run", "--dry-run and --certificate are takeover's; write them there");
-        check("--config", "--config names no file; write --config FILE");
-        check("--config=", "--config names no file; write --config FILE");
-        check("--config a --config b", "--config is given twice; write it once");
-        check("--port 80", &format!(r#""--port" is not an option; {OPTIONS}"#));
-        check("-x", &format!(r#""-x" is not an option; {OPTIONS}"#));
-    }
-
-    #[test]
-    fn a_file_need_not_be_unicode() {
-        use std::os::unix::ffi::OsStringExt;
-        let file = OsString::from_vec(b"\xff.ini".to_vec());
-        let cli = parse(["--config".into(), file.clone()]).unwrap();
-        assert_eq!(cli.config, Some(file.clone().into()));
-        let cli = parse(["keys".into(), "add".into(), file.clone()]).unwrap();
-        assert_eq!(cli.command, Command::KeysAdd(file.into()));
-    }
-
-    #[test]
-    fn the_help_names_everything() {
-        for word in [
-            "serve",
-            "keys generate",
-            "keys list",
-            "keys rotate",
-            "keys add FILE",
-            "keys encrypt",
-            "keys decrypt",
-            "migrate",
-            "takeover",
-            "--config",
-            "--dry-run",
-            "--certificate",
-            "--help",
-            "--version",
-        ] {
-            assert!(HELP.contains(word), "{word}");
-        }
-        for fact in ["127.0.0.1:15000", "127.0.0.1:6996", "GATEWAY_<SECTION>_<KEY>", "Exit codes"] {
-            assert!(HELP.contains(fact), "{fact}");
-        }
-        assert!(HELP.lines().all(|line| line.chars().count() <= 100));
-    }
 }

@@ -25,7 +25,7 @@ use openssl::pkey::{PKey, Private};
 use zeroize::Zeroizing;
 
 pub use error::KeyError;
-pub use key::ServerKey;
+pub use key::{ServerKey, md};
 use ring::Ring;
 
 use crate::config;

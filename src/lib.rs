@@ -46,6 +46,9 @@ pub mod store;
 pub mod tls;
 pub mod workers;
 
+// The other side of the wire, for trials.
+pub mod client;
+
 // The frame around them.
 pub mod cli;
 pub mod config;

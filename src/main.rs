@@ -6,9 +6,11 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use swob_gateway::cli::{self, Cli, Command};
+use swob_gateway::client::{phone, qr};
 use swob_gateway::config::{self, Config};
 use swob_gateway::keyring::{Keyring, command};
 use swob_gateway::store::at_rest::Keys;
+use swob_gateway::wire::Endpoint;
 use swob_gateway::{serve, store, takeover};
 
 fn main() -> ExitCode {
@@ -59,6 +61,13 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         }
         Command::KeysEncrypt => encrypt(&settings(cli)?)?,
         Command::KeysDecrypt => decrypt(&settings(cli)?)?,
+        Command::Qr { user, url, trust } => {
+            let settings = settings(cli)?;
+            let api = url.as_deref().map_or_else(|| Ok(own(&settings)), qr::Order::endpoint)?;
+            let sleep = settings.sync.session_sleep_timeout;
+            qr::run(&qr::Order { user: user.clone(), api, trust: *trust, sleep, style: style() })?;
+        }
+        Command::Phone(order) => phone::run(order)?,
         Command::Migrate => {
             let settings = settings(cli)?;
             store::gateway::migrate(&settings.mysql)?;
@@ -120,6 +129,32 @@ fn convert(settings: &Config, keys: &Keys) -> Result<(), Box<dyn Error>> {
             .into());
     }
     Ok(())
+}
+
+/// Where the settings have the API, as this machine reaches it.
+fn own(settings: &Config) -> Endpoint {
+    let listening = || {
+        let at = settings.http.listen.first().copied();
+        let at = at.unwrap_or(std::net::SocketAddr::from(([127, 0, 0, 1], 15000)));
+        let host = match at.ip() {
+            ip if ip.is_unspecified() => "localhost".to_owned(),
+            std::net::IpAddr::V6(v6) => format!("[{v6}]"),
+            std::net::IpAddr::V4(v4) => v4.to_string(),
+        };
+        Endpoint { secure: false, host, port: at.port() }
+    };
+    settings.http.public_url.clone().unwrap_or_else(listening)
+}
+
+/// What the environment wishes of the terminal (no-color.org, terminfo's dumb terminal).
+fn style() -> qr::Style {
+    if std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
+        qr::Style::Plain
+    } else if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        qr::Style::Colourless
+    } else {
+        qr::Style::Coloured
+    }
 }
 
 fn settings(cli: &Cli) -> Result<Config, config::ConfigError> {

@@ -121,7 +121,8 @@ impl ServerKey {
     }
 }
 
-fn md(hash: Hash) -> &'static MdRef {
+/// A hash by the name that OpenSSL gives it.
+pub fn md(hash: Hash) -> &'static MdRef {
     match hash {
         Hash::Sha1 => Md::sha1(),
         Hash::Sha256 => Md::sha256(),

@@ -1,0 +1,153 @@
+//! Command lines as people write them.
+
+use super::*;
+
+fn read(line: &str) -> Result<Cli, UsageError> {
+    parse(line.split_whitespace().map(OsString::from))
+}
+
+#[test]
+fn commands_and_options() {
+    let check = |line: &str, config: Option<&str>, command: Command| {
+        assert_eq!(read(line), Ok(Cli { config: config.map(PathBuf::from), command }), "{line}");
+    };
+    check("", None, Command::Serve);
+    check("serve", None, Command::Serve);
+    check("migrate", None, Command::Migrate);
+    check("keys generate", None, Command::KeysGenerate);
+    check("keys list", None, Command::KeysList);
+    check("keys rotate", None, Command::KeysRotate);
+    check("keys add old.pem", None, Command::KeysAdd("old.pem".into()));
+    check("keys encrypt", None, Command::KeysEncrypt);
+    check("keys decrypt", None, Command::KeysDecrypt);
+    let takeover = |dry_run, certificate: Option<&str>| Command::Takeover {
+        dry_run,
+        certificate: certificate.map(PathBuf::from),
+    };
+    check("takeover", None, takeover(false, None));
+    check("--dry-run takeover", None, takeover(true, None));
+    check("takeover --certificate a.pem", None, takeover(false, Some("a.pem")));
+    check("--config a.ini", Some("a.ini"), Command::Serve);
+    check("--config=a.ini migrate", Some("a.ini"), Command::Migrate);
+    check("keys --config a.ini generate", Some("a.ini"), Command::KeysGenerate);
+    check("-h", None, Command::Help);
+    check("migrate --help", None, Command::Help);
+    check("-V", None, Command::Version);
+    check("--config a.ini --version", Some("a.ini"), Command::Version);
+}
+
+#[test]
+fn the_other_side() {
+    let check = |line: &str, command: Command| {
+        assert_eq!(read(line), Ok(Cli { config: None, command }), "{line}");
+    };
+    let qr = |url: Option<&str>, trust| Command::Qr {
+        user: "ada".into(),
+        url: url.map(str::to_owned),
+        trust,
+    };
+    check("qr ada", qr(None, Trust::System));
+    check("qr --url http://h ada --insecure", qr(Some("http://h"), Trust::Any));
+    let order = || Order {
+        url: "http://h/x".into(),
+        user: None,
+        app: App::TwoStep,
+        password_file: None,
+        server_key: None,
+        trust: Trust::System,
+    };
+    check("phone http://h/x", Command::Phone(order()));
+    let line =
+        "phone http://h/x --user ada --app one-step --password-file p --server-key k --insecure";
+    check(
+        line,
+        Command::Phone(Order {
+            user: Some("ada".into()),
+            app: App::OneStep,
+            password_file: Some("p".into()),
+            server_key: Some("k".into()),
+            trust: Trust::Any,
+            ..order()
+        }),
+    );
+    check("phone --app ios http://h/x", Command::Phone(Order { app: App::Ios, ..order() }));
+}
+
+#[test]
+fn mistakes_name_the_remedy() {
+    let check = |line: &str, expected: &str| {
+        let error = read(line).expect_err(line).to_string();
+        assert_eq!(error, format!("{expected} (see swob-gateway --help)"), "{line}");
+    };
+    check("sevre", &format!(r#""sevre" is not a command; {COMMANDS}"#));
+    check("serve now", &format!(r#""serve now" is not a command; {COMMANDS}"#));
+    check("keys make", &format!(r#""keys make" is not a command; {COMMANDS}"#));
+    check(
+        "keys",
+        "keys alone does nothing; write keys generate, list, rotate, add FILE, encrypt or \
+         decrypt",
+    );
+    check("keys add", "keys add names no file; write keys add FILE");
+    check("keys add a b", &format!(r#""keys add a b" is not a command; {COMMANDS}"#));
+    check("serve --dry-run", "--dry-run is an option of takeover alone; leave it out");
+    check("--config", "--config names no file; write --config FILE");
+    check("--config=", "--config names no file; write --config FILE");
+    check("--config a --config b", "--config is given twice; write it once");
+    check("--port 80", r#""--port" is not an option"#);
+    check("-x", r#""-x" is not an option"#);
+    check("qr", "qr lacks the user id; write qr USER");
+    check("phone", "phone lacks the URL of a QR code; write phone URL");
+    check(
+        "phone http://h --app android",
+        r#""android" is not an app; write two-step, ios or one-step"#,
+    );
+    check("phone http://h --user", "--user lacks its value; write it behind");
+    check("phone http://h --user a --user b", "--user is given twice; write it once");
+    check("phone http://h --url http://h", "--url is an option of qr alone; leave it out");
+    check("qr ada --app ios", "--app is an option of phone alone; leave it out");
+    check("serve --insecure", "--insecure is an option of qr and phone alone; leave it out");
+}
+
+#[test]
+fn a_file_need_not_be_unicode() {
+    use std::os::unix::ffi::OsStringExt;
+    let file = OsString::from_vec(b"\xff.ini".to_vec());
+    let cli = parse(["--config".into(), file.clone()]).unwrap();
+    assert_eq!(cli.config, Some(file.clone().into()));
+    let cli = parse(["keys".into(), "add".into(), file.clone()]).unwrap();
+    assert_eq!(cli.command, Command::KeysAdd(file.into()));
+}
+
+#[test]
+fn the_help_names_everything() {
+    for word in [
+        "serve",
+        "keys generate",
+        "keys list",
+        "keys rotate",
+        "keys add FILE",
+        "keys encrypt",
+        "keys decrypt",
+        "migrate",
+        "takeover",
+        "--config",
+        "--dry-run",
+        "--certificate",
+        "--help",
+        "--version",
+        "qr USER",
+        "phone URL",
+        "--url",
+        "--user",
+        "--app",
+        "--password-file",
+        "--server-key",
+        "--insecure",
+    ] {
+        assert!(HELP.contains(word), "{word}");
+    }
+    for fact in ["127.0.0.1:15000", "127.0.0.1:6996", "GATEWAY_<SECTION>_<KEY>", "Exit codes"] {
+        assert!(HELP.contains(fact), "{fact}");
+    }
+    assert!(HELP.lines().all(|line| line.chars().count() <= 100));
+}
