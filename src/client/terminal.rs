@@ -25,9 +25,11 @@ pub fn size() -> Option<(usize, usize)> {
 pub fn password(prompt: &str) -> io::Result<Option<Zeroizing<String>>> {
     let stdin = io::stdin();
     let unseen = if stdin.is_terminal() {
+        // What is typed once the question stands there is neither shown nor lost.
+        let unseen = Unseen::new()?;
         eprint!("{prompt}: ");
         io::stderr().flush()?;
-        Some(Unseen::new()?)
+        Some(unseen)
     } else {
         None
     };

@@ -18,6 +18,7 @@ mod secrets;
 mod starvation;
 mod support;
 mod takeover;
+mod trial;
 mod tls;
 mod users;
 mod verification;

@@ -7,6 +7,7 @@ pub mod phone;
 pub mod proxy;
 pub mod schema;
 pub mod server;
+pub mod front;
 pub mod tls;
 
 pub use dashboard::Dashboard;
