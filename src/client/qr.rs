@@ -79,6 +79,7 @@ pub fn run(order: &Order) -> Result<(), ClientError> {
         screen,
         coloured: order.style == Style::Coloured,
         lines: 0,
+        advice: String::new(),
         sleep: order.sleep,
         shown: None,
     };
@@ -152,6 +153,8 @@ struct Display {
     /// How many lines of the terminal the code takes, which the next may be drawn over.
     lines: usize,
     sleep: Duration,
+    /// What to do with the code.
+    advice: String,
     /// When the current code came.
     shown: Option<Instant>,
 }
@@ -159,6 +162,8 @@ struct Display {
 impl Display {
     fn show(&mut self, url: &str) {
         let Some((columns, rows)) = self.screen else { return println!("{url}") };
+        // The window may have been made larger since.
+        let (columns, rows) = terminal::size().unwrap_or((columns, rows));
         // The first code that changes tells how long the next lasts.
         if let Some(before) = self.shown.replace(Instant::now()) {
             self.sleep = before.elapsed();
@@ -166,6 +171,7 @@ impl Display {
         self.clear();
         let drawing = half_blocks(url).unwrap_or_default();
         let lines: Vec<&str> = drawing.lines().collect();
+        let width = lines.first().map_or(0, |line| line.chars().count());
         let height = lines.len() + url.len().div_ceil(columns);
         for line in &lines {
             if self.coloured {
@@ -175,8 +181,13 @@ impl Display {
             }
         }
         println!("{url}");
-        // What has scrolled away cannot be drawn over.
+        // What has scrolled away can be neither drawn over nor scanned.
         self.lines = if height < rows { height } else { 0 };
+        self.advice = if height < rows && width <= columns {
+            "Scan it with the app, or pass it to `swob-gateway phone`.".to_owned()
+        } else {
+            format!("The code needs a window of {} lines; make it larger.", height + 1)
+        };
         self.tick();
     }
 
@@ -184,7 +195,7 @@ impl Display {
     fn tick(&self) {
         let (Some(shown), Some(_)) = (self.shown, self.screen) else { return };
         let left = self.sleep.saturating_sub(shown.elapsed()).as_secs_f64().ceil();
-        print!("\r\x1b[KScan it with the app, or pass it to `swob-gateway phone`. {left} s left.");
+        print!("\r\x1b[K{} {left} s left.", self.advice);
         let _ = io::stdout().flush();
     }
 

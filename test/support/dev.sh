@@ -43,7 +43,9 @@ choose_settings() {
         : "${GATEWAY_HTTP_LISTEN=0.0.0.0:15000}" "${GATEWAY_WEBSOCKET_LISTEN=0.0.0.0:6996}"
     fi
     : "${GATEWAY_SYNC_ACCEPT_UNISSUED_SESSIONS=yes}" "${GATEWAY_KEYS_PRIVATE_KEY=$dir/server.key}"
+    : "${GATEWAY_PAGE_ENABLED=yes}"
     export GATEWAY_HTTP_LISTEN GATEWAY_WEBSOCKET_LISTEN GATEWAY_SYNC_ACCEPT_UNISSUED_SESSIONS GATEWAY_KEYS_PRIVATE_KEY
+    export GATEWAY_PAGE_ENABLED
     api=http://$(reachable "$GATEWAY_HTTP_LISTEN")
     sockets=ws://$(reachable "$GATEWAY_WEBSOCKET_LISTEN")
     export HANDSHAKE_URL="$api"
@@ -122,6 +124,7 @@ ready
   password   $password
   API        $api
   sockets    $sockets   (on the network ${network%%/v2/*})
+  sync page  $api/sync
 
 Next, in another terminal (\`make websocat\` builds this websocat):
 

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Installs what the build, `make dev` and `make test` need on Debian. Silent and instant when all of it is there.
 #
+#   setup.sh             for the build, the server and its tests
+#   setup.sh browser     for the tests of the sync page too
+#
 # No service is started, now or at a boot: MariaDB's -core and Apache's -bin packages hold the programs alone, and
 # the services of the other proxies are kept still.
 set -eu
@@ -30,6 +33,13 @@ need haproxy command -v haproxy
 need jq command -v jq
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+if [ "${1:-}" = browser ]; then
+    need chromium command -v chromium
+    need zbar-tools command -v zbarimg
+    need npm command -v npm
+    # Without any font Chromium draws boxes, in which no test sees a mistake.
+    need fonts-dejavu-core test -d /usr/share/fonts/truetype
+fi
 
 command -v cargo >/dev/null || die "Rust is missing: install it as https://rustup.rs says, then try again"
 [ "$packages" ] || exit 0
