@@ -76,6 +76,7 @@ $(TARGET)/browser/node_modules: test/browser/package.json test/browser/package-l
 check: setup    ## what CI runs: format, lints, documentation, all tests
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test browser -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	$(MAKE) test
 

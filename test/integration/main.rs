@@ -9,6 +9,7 @@ mod handshake;
 mod lifecycle;
 mod limits;
 mod one_answer;
+mod page;
 mod proxy;
 mod refusals;
 mod removal;

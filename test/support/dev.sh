@@ -116,6 +116,8 @@ answers() {
 
 announce() {
     network=$(curl --silent --show-error --fail --noproxy '*' "$api/v2/sync/users/$user")
+    network=${network%%/v2/*}
+    own=${network#*://}
     cat <<END
 
 ready
@@ -123,8 +125,8 @@ ready
   user id    $user
   password   $password
   API        $api
-  sockets    $sockets   (on the network ${network%%/v2/*})
-  sync page  $api/sync
+  sockets    $sockets   (on the network $network)
+  sync page  http://${own%:*}:${api##*:}/sync
 
 Next, in another terminal (\`make websocat\` builds this websocat):
 
