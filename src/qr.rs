@@ -18,7 +18,7 @@ pub fn svg(text: &str) -> Option<String> {
 }
 
 /// Lines of half blocks, the light modules drawn: they are right where the terminal writes light
-/// on dark. `None` as [`svg`].
+/// on dark. `None` as [`svg()`].
 ///
 /// The least correction (level L) makes the smallest code, for terminals are small and show
 /// sharp edges.
