@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
-use crate::support::server::{Folder, KEY, command};
 use crate::support::front::Proxy;
+use crate::support::server::{Folder, KEY, command};
 use crate::support::{PASSWORD, Schema, Server, USER};
 
 const QUICK: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "0.3");

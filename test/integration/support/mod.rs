@@ -1,13 +1,13 @@
 //! The harness: a schema, a server, a dashboard, a phone, each of which ends with its test.
 
 pub mod dashboard;
+pub mod front;
 pub mod http;
 pub mod mariadb;
 pub mod phone;
 pub mod proxy;
 pub mod schema;
 pub mod server;
-pub mod front;
 pub mod tls;
 
 pub use dashboard::Dashboard;
