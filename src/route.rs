@@ -64,7 +64,8 @@ impl Route {
             ["sync"] => (Route::Page(Asset::Page), "GET"),
             ["sync", "page.js"] => (Route::Page(Asset::Script), "GET"),
             ["sync", "page.css"] => (Route::Page(Asset::Style), "GET"),
-            ["sync", "icon.svg"] => (Route::Page(Asset::Icon), "GET"),
+            // Browsers ask for the second on the way from / to the page.
+            ["sync", "icon.svg"] | ["favicon.ico"] => (Route::Page(Asset::Icon), "GET"),
             ["sync", "qr"] => (Route::Qr, "POST"),
             _ => return Err(Refusal::Path),
         };
@@ -174,6 +175,7 @@ mod tests {
         check(Method::Delete, "/v2/sync/users/ada", Err(405));
         check(Method::Get, "/sync?lang=fr", Ok(Route::Page(Asset::Page)));
         check(Method::Head, "/sync/page.js", Ok(Route::Page(Asset::Script)));
+        check(Method::Get, "/favicon.ico", Ok(Route::Page(Asset::Icon)));
         check(Method::Post, "/sync", Err(405));
         check(Method::Post, "/sync/qr", Ok(Route::Qr));
         check(Method::Get, "/sync/qr", Err(405));
