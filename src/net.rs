@@ -231,9 +231,10 @@ impl Stream {
     pub fn finish(mut self) {
         self.say_goodbye();
         let _ = self.tcp.shutdown(Shutdown::Write);
-        self.wait_until(Instant::now() + Duration::from_millis(200));
+        self.wait_until(Instant::now() + Duration::from_millis(500));
+        // A proxy passes the answer on only if its own writing of the rest has not failed.
         let mut sink = [0; 4096];
-        for _ in 0..16 {
+        for _ in 0..256 {
             if !matches!(self.timed().read(&mut sink), Ok(1..)) {
                 return;
             }
