@@ -17,7 +17,7 @@ use swob_gateway::store::at_rest::{Beside, Keys};
 use crate::support::phone::is_shared_key;
 use crate::support::schema::Row;
 use crate::support::server::{Folder, KEY, command};
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
 
 const FIRST: &str = "0101010101010101010101010101010101010101010101010101010101010101";
 const SECOND: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
@@ -96,7 +96,7 @@ fn plain_and_encrypted_rows_are_verified_side_by_side() {
     assert_eq!(verify(&server).status, 503);
     let server = Server::start(&schema, &[]);
     assert_eq!(verify(&server).status, 503);
-    assert!(server.log().contains("[keys] at_rest_keys does not have"), "{}", server.log());
+    until("the log says so", || server.log().contains("[keys] at_rest_keys does not have"));
 }
 
 #[test]
