@@ -3,6 +3,7 @@
 //! All mistakes are found at once, each with its place and its remedy. What a setting does is the
 //! business of the module that owns the matter; nothing here listens, connects or logs.
 
+mod database;
 mod source;
 mod table;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 use crate::limit::Network;
 use crate::password::Rate;
 use crate::wire::Endpoint;
+pub use database::{Database, Tls};
 use source::{Given, Mistake, Place, Source};
 use value::Bad;
 
@@ -107,28 +109,6 @@ pub struct Keys {
     pub shared_key_file: Option<PathBuf>,
     /// The keys that phones' keys are sealed under in the table; `None` leaves them in clear.
     pub at_rest_keys: Option<PathBuf>,
-}
-
-/// A way to a database.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Database {
-    /// A name or an address, an IPv6 one without brackets.
-    pub host: String,
-    pub port: u16,
-    /// Used instead of host and port.
-    pub socket: Option<PathBuf>,
-    pub username: String,
-    pub database: String,
-    pub password: Secret,
-    /// How the connection is encrypted; `None` leaves it plain.
-    pub tls: Option<Tls>,
-}
-
-/// TLS towards a database, whose certificate has to be valid for `host`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tls {
-    /// Certificates in PEM that are trusted beside the system's.
-    pub ca: Option<PathBuf>,
 }
 
 /// How much a stranger may take.
@@ -374,63 +354,6 @@ impl Reader<'_> {
             shared_key_file: self.path("keys", "shared_key_file"),
             at_rest_keys: self.path("keys", "at_rest_keys"),
         }
-    }
-
-    fn mysql(&mut self) -> Database {
-        // A host from the environment overrides a socket in the file, too.
-        let host = self.given("mysql", "host").place.rank();
-        let local = self.given("mysql", "socket").place.rank() >= host;
-        // Who names a certificate does not mean a plain connection.
-        let ca = self.path("mysql", "tls_ca");
-        Database {
-            host: self.get("mysql", "host", value::host),
-            port: self.get("mysql", "port", value::port),
-            socket: self.path("mysql", "socket").filter(|_| local),
-            username: self.get("mysql", "username", value::name),
-            database: self.get("mysql", "database", value::name),
-            password: self.password("mysql"),
-            tls: (self.get("mysql", "tls", value::yes_no) || ca.is_some()).then_some(Tls { ca }),
-        }
-    }
-
-    /// The BE's database: what is not set is as in the gateway's, and where nothing is, it is the
-    /// gateway's (contract §7).
-    fn mysql_be(&mut self, gateway: &Database) -> Option<Database> {
-        const SECTION: &str = "mysql_be";
-        let mut settings = self.given.iter().filter(|given| given.setting.section == SECTION);
-        if settings.all(|given| given.text.is_empty()) {
-            return None;
-        }
-        let host = self.optional(SECTION, "host", value::host);
-        let port = self.optional(SECTION, "port", value::port);
-        // The gateway's socket leads to the gateway's host alone.
-        let elsewhere = host.is_some() || port.is_some();
-        let local =
-            self.given(SECTION, "socket").place.rank() >= self.given(SECTION, "host").place.rank();
-        let own = self.path(SECTION, "socket").filter(|_| local);
-        let password = self.password(SECTION);
-        let ca = self.path(SECTION, "tls_ca");
-        let tls = self
-            .optional(SECTION, "tls", value::yes_no)
-            .unwrap_or(ca.is_some() || gateway.tls.is_some());
-        let ca = ca.or_else(|| gateway.tls.as_ref().and_then(|tls| tls.ca.clone()));
-        Some(Database {
-            host: host.unwrap_or_else(|| gateway.host.clone()),
-            port: port.unwrap_or(gateway.port),
-            socket: own.or_else(|| gateway.socket.clone().filter(|_| !elsewhere)),
-            username: self
-                .optional(SECTION, "username", value::name)
-                .unwrap_or_else(|| gateway.username.clone()),
-            database: self
-                .optional(SECTION, "database", value::name)
-                .unwrap_or_else(|| gateway.database.clone()),
-            password: if password.expose().is_empty() {
-                gateway.password.clone()
-            } else {
-                password
-            },
-            tls: tls.then_some(Tls { ca }),
-        })
     }
 
     fn limits(&mut self) -> Limits {
