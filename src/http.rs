@@ -4,7 +4,7 @@
 //! this server is refused, so that no request hides in another.
 
 use std::fmt::Write as _;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -84,9 +84,21 @@ impl Request {
     }
 }
 
-/// A connection that carries requests.
-pub struct Connection {
-    stream: Stream,
+/// What carries requests: bytes in both directions, under one absolute deadline.
+pub trait Transport: Read + Write {
+    /// From now on reads and writes fail with [`io::ErrorKind::TimedOut`] at `deadline`.
+    fn wait_until(&mut self, deadline: Instant);
+}
+
+impl Transport for Stream {
+    fn wait_until(&mut self, deadline: Instant) {
+        self.wait_until(deadline);
+    }
+}
+
+/// A connection that carries requests; fuzzers carry them in memory.
+pub struct Connection<S = Stream> {
+    stream: S,
     /// Bytes that were read but belong to what comes next.
     ahead: Vec<u8>,
     limits: Limits,
@@ -116,9 +128,9 @@ impl From<io::Error> for End {
     }
 }
 
-impl Connection {
+impl<S: Transport> Connection<S> {
     /// Takes a fresh connection.
-    pub fn new(stream: Stream, limits: Limits) -> Self {
+    pub fn new(stream: S, limits: Limits) -> Self {
         Connection { stream, ahead: Vec::new(), limits }
     }
 
@@ -159,11 +171,6 @@ impl Connection {
         self.stream.write_all(&reply.bytes(keep, head_only))
     }
 
-    /// Ends the connection so that the last reply arrives.
-    pub fn finish(self) {
-        self.stream.finish();
-    }
-
     /// Answers a WebSocket upgrade (RFC 6455 §4.2.2).
     ///
     /// # Errors
@@ -176,13 +183,8 @@ impl Connection {
         self.stream.write_all(answer.as_bytes())
     }
 
-    /// The descriptor, to poll and to shut down from other threads.
-    pub fn tcp(&self) -> &Arc<TcpStream> {
-        self.stream.tcp()
-    }
-
     /// The connection and what the peer has sent ahead, for another protocol.
-    pub fn into_parts(self) -> (Stream, Vec<u8>) {
+    pub fn into_parts(self) -> (S, Vec<u8>) {
         (self.stream, self.ahead)
     }
 
@@ -267,6 +269,18 @@ impl Connection {
             }
             self.fill_some()?;
         }
+    }
+}
+
+impl Connection {
+    /// Ends the connection so that the last reply arrives.
+    pub fn finish(self) {
+        self.stream.finish();
+    }
+
+    /// The descriptor, to poll and to shut down from other threads.
+    pub fn tcp(&self) -> &Arc<TcpStream> {
+        self.stream.tcp()
     }
 }
 

@@ -5,7 +5,7 @@
 //! the notices mean is [`crate::session`]'s.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,7 +69,7 @@ impl Sockets {
     pub fn serve(&self, stream: Stream, address: SocketAddr) {
         let mut connection = Connection::new(stream, self.limits);
         let refusal = match connection.read() {
-            Ok(request) => match self.admit(&request) {
+            Ok(request) => match admit(&self.origins, &request) {
                 Ok((user, ticket, key)) => {
                     let upgrade = Upgrade { user, ticket, accept: derive_accept_key(key) };
                     let peer = Peer::of(self.proxies.client(address.ip(), &request));
@@ -81,28 +81,6 @@ impl Sockets {
             Err(End::Silent) => return,
         };
         refuse(connection, &refusal);
-    }
-
-    /// Whether a request is a WebSocket upgrade (RFC 6455 §4.2.1) that this server takes.
-    fn admit<'a>(&self, request: &'a Request) -> Result<(UserId, &'a str, &'a [u8]), Refusal> {
-        let (user, ticket) = route::socket(&request.method, &request.target)?;
-        let upgrade = request.has_token("upgrade", "websocket")
-            && request.has_token("connection", "upgrade")
-            && request.header("sec-websocket-version") == Some("13");
-        if !upgrade {
-            return Err(Refusal::Upgrade);
-        }
-        let key = request
-            .header("sec-websocket-key")
-            .filter(|key| decode_base64(key).is_ok_and(|nonce| nonce.len() == 16));
-        let key = key.ok_or(Refusal::Malformed("Sec-WebSocket-Key is not base64 of 16 bytes"))?;
-        if !request.body.is_empty() {
-            return Err(Refusal::Malformed("an upgrade has no body"));
-        }
-        if self.origins.judge(request.header("origin")) == Origin::Foreign {
-            return Err(Refusal::Origin);
-        }
-        Ok((user, ticket, key.as_bytes()))
     }
 
     fn open(&self, connection: Connection, upgrade: &Upgrade<'_>, peer: Peer) {
@@ -129,6 +107,35 @@ impl Sockets {
             Err(error) => log::info!("socket lost user={user} cause={error}"),
         }
     }
+}
+
+/// Whether a request is a WebSocket upgrade (RFC 6455 §4.2.1) that this server takes.
+///
+/// # Errors
+/// What the newcomer is told.
+#[doc(hidden)]
+pub fn admit<'a>(
+    origins: &Origins,
+    request: &'a Request,
+) -> Result<(UserId, &'a str, &'a [u8]), Refusal> {
+    let (user, ticket) = route::socket(&request.method, &request.target)?;
+    let upgrade = request.has_token("upgrade", "websocket")
+        && request.has_token("connection", "upgrade")
+        && request.header("sec-websocket-version") == Some("13");
+    if !upgrade {
+        return Err(Refusal::Upgrade);
+    }
+    let key = request
+        .header("sec-websocket-key")
+        .filter(|key| decode_base64(key).is_ok_and(|nonce| nonce.len() == 16));
+    let key = key.ok_or(Refusal::Malformed("Sec-WebSocket-Key is not base64 of 16 bytes"))?;
+    if !request.body.is_empty() {
+        return Err(Refusal::Malformed("an upgrade has no body"));
+    }
+    if origins.judge(request.header("origin")) == Origin::Foreign {
+        return Err(Refusal::Origin);
+    }
+    Ok((user, ticket, key.as_bytes()))
 }
 
 struct Upgrade<'a> {
@@ -196,14 +203,7 @@ impl Socket {
         connection.switch(accept)?;
         let (mut stream, ahead) = connection.into_parts();
         stream.never_wait()?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(1024)
-            .write_buffer_size(0)
-            .max_write_buffer_size(16 * 1024)
-            .max_message_size(Some(self.limits.max_message))
-            .max_frame_size(Some(self.limits.max_message));
-        let line = WebSocket::from_partially_read(stream, ahead, Role::Server, Some(config));
-        *self.line() = Some(line);
+        *self.line() = Some(line(stream, ahead, &self.limits));
         self.flush();
         Ok(())
     }
@@ -247,31 +247,11 @@ impl Socket {
     }
 
     fn listen(&self, heard: &mut u32, misses: &mut u32) -> Result<(), Error> {
-        self.with_line(|line| {
-            for _ in 0..TURN {
-                match line.read()? {
-                    Message::Pong(_) => *misses = 0,
-                    Message::Text(_) | Message::Binary(_) => *heard += 1,
-                    Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
-                }
-                if *heard > self.limits.max_messages {
-                    close(line, CloseCode::Policy)?;
-                    return Err(Error::ConnectionClosed);
-                }
-            }
-            Ok(())
-        })
+        self.with_line(|line| listen(line, &self.limits, heard, misses))
     }
 
-    /// Tells a peer that broke the protocol so, where it can still be told (RFC 6455 §7.1.7).
     fn reject(&self, error: Error) -> Error {
-        let code = match &error {
-            Error::Capacity(_) => CloseCode::Size,
-            Error::Protocol(_) => CloseCode::Protocol,
-            Error::Utf8(_) => CloseCode::Invalid,
-            _ => return error,
-        };
-        let _ = self.with_line(|line| close(line, code));
+        let _ = self.with_line(|line| reject(line, &error));
         error
     }
 
@@ -295,7 +275,58 @@ impl Socket {
     }
 }
 
-fn close(line: &mut WebSocket<Stream>, code: CloseCode) -> Result<(), Error> {
+/// The frames of one peer, in small buffers: there may be ten thousand (`design.md`).
+#[doc(hidden)]
+pub fn line<S: Read + Write>(stream: S, ahead: Vec<u8>, limits: &SocketLimits) -> WebSocket<S> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(16 * 1024)
+        .max_message_size(Some(limits.max_message))
+        .max_frame_size(Some(limits.max_message));
+    WebSocket::from_partially_read(stream, ahead, Role::Server, Some(config))
+}
+
+/// Reads one turn of messages and counts them.
+///
+/// # Errors
+/// [`Error::ConnectionClosed`] also after a close for too many of them.
+#[doc(hidden)]
+pub fn listen<S: Read + Write>(
+    line: &mut WebSocket<S>,
+    limits: &SocketLimits,
+    heard: &mut u32,
+    misses: &mut u32,
+) -> Result<(), Error> {
+    for _ in 0..TURN {
+        match line.read()? {
+            Message::Pong(_) => *misses = 0,
+            Message::Text(_) | Message::Binary(_) => *heard += 1,
+            Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
+        }
+        if *heard > limits.max_messages {
+            close(line, CloseCode::Policy)?;
+            return Err(Error::ConnectionClosed);
+        }
+    }
+    Ok(())
+}
+
+/// Tells a peer that broke the protocol so, where it can still be told (RFC 6455 §7.1.7).
+///
+/// # Errors
+/// As the connection fails.
+#[doc(hidden)]
+pub fn reject<S: Read + Write>(line: &mut WebSocket<S>, error: &Error) -> Result<(), Error> {
+    match error {
+        Error::Capacity(_) => close(line, CloseCode::Size),
+        Error::Protocol(_) => close(line, CloseCode::Protocol),
+        Error::Utf8(_) => close(line, CloseCode::Invalid),
+        _ => Ok(()),
+    }
+}
+
+fn close<S: Read + Write>(line: &mut WebSocket<S>, code: CloseCode) -> Result<(), Error> {
     line.close(Some(CloseFrame { code, reason: "".into() }))?;
     line.flush()
 }

@@ -13,6 +13,8 @@ use crate::crypto::{Digests, Hash, PhoneKey, decode_base64};
 use crate::refusal::Refusal;
 use crate::session::{SessionId, UserId};
 use body::Body;
+#[doc(hidden)]
+pub use body::escape_controls;
 pub use verification::{Verification, verification_answer};
 
 /// The frame that tells the dashboard that a phone has begun.

@@ -49,7 +49,8 @@ impl Body {
 
 /// Escapes control characters within strings: shell clients paste a PEM with its newlines, which
 /// strict JSON (RFC 8259 §7) forbids.
-fn escape_controls(bytes: &[u8]) -> Vec<u8> {
+#[doc(hidden)]
+pub fn escape_controls(bytes: &[u8]) -> Vec<u8> {
     let mut strict = Vec::with_capacity(bytes.len() + 64);
     let (mut in_string, mut escaped) = (false, false);
     for &byte in bytes {
