@@ -47,6 +47,9 @@ fn what_two_parsers_could_read_differently_is_refused_and_closed() {
     for body in ["zz\r\n\r\n", "-1\r\n\r\n", "+1\r\nx\r\n", "4\r\nabcdef\r\n", "\r\n\r\n"] {
         check(format!("{post}{chunked}{body}").as_bytes(), 400);
     }
+    for body in ["2;a\n\r\n{}\r\n0\r\n\r\n", "0\r\nA: x\ny\r\n\r\n", "0\r\nA: x\ry\r\n\r\n"] {
+        check(format!("{post}{chunked}{body}{smuggled}").as_bytes(), 400);
+    }
     check(format!("{post}{chunked}ffffffff\r\n").as_bytes(), 413);
     check(format!("{post}{chunked}fffffffffffffffff\r\n").as_bytes(), 400);
 }
