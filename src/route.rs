@@ -134,7 +134,8 @@ impl Origins {
 }
 
 fn is_localhost(origin: &str) -> bool {
-    let Some((_, host)) = origin.split_once("://") else { return false };
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let Some(host) = host else { return false };
     let host = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
@@ -231,6 +232,8 @@ mod tests {
         check(&development, "http://[::1]", true);
         check(&development, "http://127.0.0.1:8080", true);
         check(&development, "http://localhost.evil:80", false);
+        check(&development, "evil://localhost", false);
+        check(&development, "http://evil.example/://localhost", false);
         check(&development, "null", false);
     }
 }
