@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use swob_gateway::refusal::Refusal;
 use swob_gateway::session::{SessionId, SocketId};
 
-use super::{Digest, Key, Life, Step};
+use super::{Digest, Key, Life, Step, mint};
 
 impl Life<'_> {
     pub fn draw(&mut self) -> Step {
@@ -72,7 +72,7 @@ impl Life<'_> {
             }
             15 if count > 0 => (self.model.sessions[self.rng.random_range(0..count)].id, stranger),
             16..19 if !self.ids.is_empty() => self.ids[self.rng.random_range(0..self.ids.len())],
-            _ => (SessionId::new(self.rng.random()), stranger),
+            _ => (mint(&mut self.minted), stranger),
         }
     }
 
