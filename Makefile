@@ -9,7 +9,7 @@ bin    = $(DESTDIR)$(PREFIX)/bin
 etc    = $(DESTDIR)$(PREFIX)/etc/swob-gateway
 share  = $(DESTDIR)$(PREFIX)/share/swob-gateway
 
-.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake test-browser pictures timing chaos attacks soak check setup websocat clean help
+.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake test-browser pictures timing chaos attacks fuzz soak check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -40,6 +40,9 @@ test-rsa: ## encryption and decryption
 test-users test-websocket test-rsa: test-%: setup
 	cargo test --locked --test integration $*:: -- --list | grep ': test$$'
 	$(MARIADB) cargo test --locked --test integration $*::
+
+test-attacks: setup ## what strangers try, with figures
+	$(MARIADB) cargo test --locked --test integration attacks:: -- --nocapture --test-threads 1
 
 test-handshake: setup websocat ## the entire handshake, with curl, openssl and websocat
 	DEV_PROFILE=dev test/support/dev.sh run test/handshake.sh
@@ -79,6 +82,12 @@ check: setup    ## what CI runs: format, lints, documentation, all tests
 	cargo clippy --locked --test browser -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	$(MAKE) test
+
+fuzz: $(TARGET)/tools/bin/cargo-fuzz  ## run each fuzzer for FUZZ_SECONDS (60)
+	@PATH="$(abspath $(TARGET)/tools/bin):$$PATH" test/fuzz/run.sh
+
+$(TARGET)/tools/bin/cargo-fuzz: | setup
+	cargo install cargo-fuzz --version 0.13.2 --locked --root $(TARGET)/tools
 
 setup:          ## install the Debian packages that are missing
 	@test/support/setup.sh

@@ -1,6 +1,7 @@
 //! The real binary on a real MariaDB with real sockets: one file a topic, a fresh schema a test.
 
 mod at_rest;
+mod attacks;
 mod away;
 mod clients;
 mod databases;
