@@ -29,9 +29,11 @@ for name in $names; do
     echo "== $name, $seconds s"
     mkdir -p "$work/corpus/$name"
     result=held
+    words=
+    [ -e "test/fuzz/$name.dict" ] && words="-dict=test/fuzz/$name.dict"
     fuzz run "$name" "$work/corpus/$name" "test/fuzz/corpus/$name" -- \
         -max_total_time="$seconds" -max_len=4096 -timeout=60 -rss_limit_mb=1024 \
-        -print_final_stats=1 >"$work/$name.log" 2>&1 &
+        -print_final_stats=1 $words >"$work/$name.log" 2>&1 &
     fuzzer=$!
     trap 'kill $fuzzer 2>/dev/null; exit 130' INT TERM
     while kill -0 "$fuzzer" 2>/dev/null; do
