@@ -9,7 +9,7 @@ bin    = $(DESTDIR)$(PREFIX)/bin
 etc    = $(DESTDIR)$(PREFIX)/etc/swob-gateway
 share  = $(DESTDIR)$(PREFIX)/share/swob-gateway
 
-.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-handshake test-browser pictures timing chaos attacks fuzz soak check setup websocat clean help
+.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-attacks test-handshake test-browser pictures timing chaos attacks fuzz soak check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -29,7 +29,7 @@ uninstall:      ## remove it again, but for gateway.ini
 dev:            ## serve on a private database with development data, until Ctrl-C
 	@test/support/dev.sh
 
-test: setup websocat test-browser  ## all tests, on a throw-away database
+test: websocat test-browser  ## all tests, on a throw-away database
 	$(MARIADB) cargo test --locked
 	DEV_PROFILE=dev test/support/dev.sh run test/handshake.sh
 
@@ -61,17 +61,17 @@ soak: setup     ## the long forms: quiet for 3 minutes behind each proxy, 1,000 
 	    --nocapture --test-threads=5 proxy:: tls::a_tls_socket
 
 test-browser: $(TARGET)/browser/node_modules ## the sync page in Chromium, its QR code through a scanner
-	test/support/setup.sh browser
+	@test/support/setup.sh tests
 	$(MARIADB) cargo test --locked --test browser -- --nocapture
 
 pictures: $(TARGET)/browser/node_modules ## the README's pictures in doc/, from the running server
-	test/support/setup.sh browser
+	@test/support/setup.sh tests
 	$(MARIADB) cargo test --locked --test browser pictures
 	install -D -m 644 -t doc $(TARGET)/tmp/pictures/*
 
 # axe, which checks whether everyone can use the page.
 $(TARGET)/browser/node_modules: test/browser/package.json test/browser/package-lock.json
-	test/support/setup.sh browser
+	@test/support/setup.sh tests
 	install -D -m 644 -t $(TARGET)/browser $^
 	cd $(TARGET)/browser && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
@@ -89,8 +89,8 @@ fuzz: $(TARGET)/tools/bin/cargo-fuzz  ## run each fuzzer for FUZZ_SECONDS (60)
 $(TARGET)/tools/bin/cargo-fuzz: | setup
 	cargo install cargo-fuzz --version 0.13.2 --locked --root $(TARGET)/tools
 
-setup:          ## install the Debian packages that are missing
-	@test/support/setup.sh
+setup:          ## install the Debian packages that building and testing want
+	@test/support/setup.sh tests
 
 websocat: $(TARGET)/tools/bin/websocat  ## build websocat, once
 

@@ -42,6 +42,8 @@ fn path(method: &Method, target: &str) {
         Ok(Route::Verification) => {
             assert_eq!((method, path), (&Method::Post, "/v2/sync/users/verification"));
         }
+        Ok(Route::Page(_)) => assert!(path.starts_with("/sync") || path == "/favicon.ico"),
+        Ok(Route::Qr) => assert_eq!((method, path), (&Method::Post, "/sync/qr")),
         Ok(Route::Removal) => assert_eq!((method, path), (&Method::Delete, "/v2/sync/users")),
         Err(refusal) => assert!([400, 404, 405].contains(&refusal.status()), "{refusal:?}"),
     }

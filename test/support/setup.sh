@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what the build, `make dev` and `make test` need on Debian. Silent and instant when all of it is there.
+# Installs what is missing on Debian. Silent and instant when all of it is there.
 #
-#   setup.sh             for the build, the server and its tests
-#   setup.sh browser     for the tests of the sync page too
+#   setup.sh           for the build and `make dev`
+#   setup.sh tests     for `make test` too: the proxies of doc/proxy, a browser, a scanner
 #
 # No service is started, now or at a boot: MariaDB's -core and Apache's -bin packages hold the programs alone, and
 # the services of the other proxies are kept still.
@@ -25,15 +25,14 @@ need libssl-dev test -e /usr/include/openssl/ssl.h
 need mariadb-server-core command -v mariadbd
 need mariadb-client-core command -v mariadb
 need curl command -v curl
-# The proxies that doc/proxy has recipes for.
-need caddy command -v caddy
-need nginx-light command -v nginx
-need apache2-bin command -v apache2
-need haproxy command -v haproxy
 need jq command -v jq
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
-if [ "${1:-}" = browser ]; then
+if [ "${1:-}" = tests ]; then
+    need caddy command -v caddy
+    need nginx-light command -v nginx
+    need apache2-bin command -v apache2
+    need haproxy command -v haproxy
     need chromium command -v chromium
     need zbar-tools command -v zbarimg
     need npm command -v npm
