@@ -13,7 +13,8 @@
 //!                    └ keys: looks whether the key files have changed ─────────┘
 //! ```
 //!
-//! The modules in reading order. The core does no I/O and knows neither clock nor chance:
+//! README has the modules in reading order. Those of the core come first; they do no I/O and know
+//! neither clock nor chance.
 #![forbid(unsafe_code)]
 
 pub mod crypto;
