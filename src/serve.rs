@@ -87,45 +87,25 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let keyring = Arc::new(Keyring::load(&config.keys)?);
     let tls = config.tls.certificate.as_ref();
     let tls = tls.map(|file| Tls::load(file, keyring.private_key())).transpose()?.map(Arc::new);
-    let listed = backend::listed_platforms(config.sync.platforms_file.as_ref())?;
-    let at_rest = Keys::load(config.keys.at_rest_keys.as_deref())?;
-    let gateway = Arc::new(Database::new(&config.mysql).sealed_under(at_rest));
-    let shared = || Arc::clone(&gateway);
-    let backend = config.mysql_be.as_ref().map_or_else(shared, |be| Arc::new(Database::new(be)));
-    let backend = Backend::new(backend, &config.keys, listed);
+    let hub = Arc::new(
+        Hub::new(rules(config), admission(config), rates(config)).map_err(ServeError::Random)?,
+    );
+    let services = services(config, &hub, &keyring)?;
 
     let api_listeners = listen("http", &config.http.listen)?;
     let socket_listeners = listen("websocket", &config.websocket.listen)?;
     let api_at = endpoint(config.http.public_url.as_ref(), &api_listeners, tls.is_some());
     let socket_at =
         endpoint(config.websocket.public_url.as_ref(), &socket_listeners, tls.is_some());
-    [Some(&config.mysql), config.mysql_be.as_ref()]
-        .into_iter()
-        .flatten()
-        .for_each(warn_of_plain_database);
-    warn_of_plain_http(&config.http, &api_at);
+    warn_of_plain_ways(config, &api_at);
 
-    let hub = Arc::new(
-        Hub::new(rules(config), admission(config), rates(config)).map_err(ServeError::Random)?,
-    );
     let limits = limits(config);
-    let mut listed = config.http.allowed_origins.clone();
-    listed.extend(config.http.public_url.as_ref().map(Endpoint::origin));
     let page = page(config, &api_at, &socket_at);
-    // The page is a page of the API, however the API is reached.
-    listed.extend(page.as_ref().map(|_| api_at.origin()));
-    let origins = Origins { listed, localhost: config.sync.accept_unissued_sessions };
+    let origins = origins(config, page.as_ref().map(|_| &api_at));
     let proxies = Arc::new(Proxies::new(config.http.trusted_proxies.clone()));
     let leaving = Arc::new(AtomicBool::new(false));
     let api = Arc::new(Api {
-        services: Services {
-            hub: Arc::clone(&hub),
-            keyring: Arc::clone(&keyring),
-            workers: Workers::new(),
-            backend,
-            gateway,
-            removers: config.limits.removal_allowed_addresses.clone(),
-        },
+        services,
         socket: socket_at.clone(),
         page,
         origins: origins.clone(),
@@ -165,16 +145,8 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let greeter = Arc::clone(&api);
     spawn("greeter", move || greet(&greeter.services))?;
 
-    for signal in signals.forever() {
-        if signal != SIGHUP {
-            log::info!("leaving signal={signal} sockets={}", hub.sockets());
-            break;
-        }
-        keyring.reload();
-        if let Some(tls) = &tls {
-            tls.reload(keyring.private_key());
-        }
-    }
+    let signal = wait_for_end(&mut signals, &keyring, tls.as_deref());
+    log::info!("leaving signal={signal} sockets={}", hub.sockets());
     leaving.store(true, Ordering::Relaxed);
     for listener in &listeners {
         // This wakes its accept loop, which sees that the server is leaving.
@@ -194,6 +166,55 @@ fn watch(keyring: &Keyring, tls: Option<&Tls>) -> ! {
             tls.refresh(keyring.private_key());
         }
     }
+}
+
+/// Reloads keys and certificate at each SIGHUP until another signal comes, which it returns.
+fn wait_for_end(signals: &mut Signals, keyring: &Keyring, tls: Option<&Tls>) -> i32 {
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            return signal;
+        }
+        keyring.reload();
+        if let Some(tls) = tls {
+            tls.reload(keyring.private_key());
+        }
+    }
+    SIGTERM
+}
+
+/// What the use cases share; the databases are not yet asked for anything.
+fn services(
+    config: &Config,
+    hub: &Arc<Hub>,
+    keyring: &Arc<Keyring>,
+) -> Result<Services, Box<dyn error::Error>> {
+    let listed = backend::listed_platforms(config.sync.platforms_file.as_ref())?;
+    let at_rest = Keys::load(config.keys.at_rest_keys.as_deref())?;
+    let gateway = Arc::new(Database::new(&config.mysql).sealed_under(at_rest));
+    let shared = || Arc::clone(&gateway);
+    let backend = config.mysql_be.as_ref().map_or_else(shared, |be| Arc::new(Database::new(be)));
+    Ok(Services {
+        hub: Arc::clone(hub),
+        keyring: Arc::clone(keyring),
+        workers: Workers::new(),
+        backend: Backend::new(backend, &config.keys, listed),
+        gateway,
+        removers: config.limits.removal_allowed_addresses.clone(),
+    })
+}
+
+/// Whose pages may use the server; the sync page is one of the API's own, however that is reached.
+fn origins(config: &Config, page_at: Option<&Endpoint>) -> Origins {
+    let mut listed = config.http.allowed_origins.clone();
+    listed.extend(config.http.public_url.as_ref().map(Endpoint::origin));
+    listed.extend(page_at.map(Endpoint::origin));
+    Origins { listed, localhost: config.sync.accept_unissued_sessions }
+}
+
+fn warn_of_plain_ways(config: &Config, api_at: &Endpoint) {
+    let databases = [Some(&config.mysql), config.mysql_be.as_ref()];
+    databases.into_iter().flatten().for_each(warn_of_plain_database);
+    warn_of_plain_http(&config.http, api_at);
 }
 
 /// Lets handshakes in flight finish and sockets close, for a while.
