@@ -12,6 +12,7 @@ use crate::limit::Peer;
 use crate::log::short;
 use crate::net::Stream;
 use crate::page::Page;
+use crate::password::Judgement;
 use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::route::{Origin, Origins, Route};
@@ -111,18 +112,34 @@ impl Api {
                 Ok(json(&answer?))
             }
             Route::Verification => {
-                let answer = self.services.verify(peer, &request.body);
+                let answer = self.counted(peer, || self.services.verify(peer, &request.body));
                 let ms = start.elapsed().as_millis();
                 log::info!("verification status={} ms={ms}", status(&answer));
                 Ok(json(&answer?))
             }
             Route::Removal => {
-                let answer = self.services.remove(address, &request.body);
+                let answer = self.counted(peer, || self.services.remove(address, &request.body));
                 log::info!("removal address={address} status={}", status(&answer));
                 // The status is 200 and the body OK, as the predecessor has it.
                 answer.map(|()| text("OK"))
             }
         }
+    }
+
+    /// What needs no session is counted by its refusals, so that nobody asks for the private key,
+    /// or for the BE's, without end.
+    fn counted<T>(
+        &self,
+        peer: Peer,
+        work: impl FnOnce() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let attempt = self.services.hub.try_password(None, peer)?;
+        let answer = work();
+        attempt.judge(match answer.as_ref().map_err(Refusal::status) {
+            Err(400 | 403) => Judgement::Wrong,
+            _ => Judgement::None,
+        });
+        answer
     }
 
     /// Phones want an answer below 400 here (contract §3); people go on to the page.

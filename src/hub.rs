@@ -212,7 +212,7 @@ impl Hub {
     ///
     /// # Errors
     /// As there, and [`Refusal::Full`] where the others take too long.
-    pub fn try_password(&self, user: &UserId, peer: Peer) -> Result<Trying<'_>, Refusal> {
+    pub fn try_password(&self, user: Option<&UserId>, peer: Peer) -> Result<Trying<'_>, Refusal> {
         let patience = Instant::now() + PATIENCE;
         let mut passwords = self.passwords();
         loop {

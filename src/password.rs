@@ -162,7 +162,8 @@ pub struct Passwords {
 /// One try for a password, to be ended by [`Passwords::end`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Try {
-    user: UserKey,
+    /// `None` for what names no user: verification and removal count per address alone.
+    user: Option<UserKey>,
     peer: Peer,
 }
 
@@ -196,22 +197,26 @@ impl Passwords {
     pub fn begin(
         &mut self,
         now: Instant,
-        user: &UserId,
+        user: Option<&UserId>,
         peer: Peer,
     ) -> Result<Option<Try>, Refusal> {
-        let user = user_key(user);
-        let by_user = match self.right.get(&(user, peer)) {
-            Some(()) => Verdict::Free,
-            None => self.user.verdict(now, &user),
-        };
-        let by_pair = self.pair.verdict(now, &(user, peer));
-        match by_user.max(by_pair).max(self.address.verdict(now, &peer)) {
+        let user = user.map(user_key);
+        let mut verdict = self.address.verdict(now, &peer);
+        if let Some(user) = user {
+            verdict = verdict.max(self.pair.verdict(now, &(user, peer)));
+            if self.right.get(&(user, peer)).is_none() {
+                verdict = verdict.max(self.user.verdict(now, &user));
+            }
+        }
+        match verdict {
             Verdict::Wait(wait) => Err(Refusal::Attempts(wait)),
             Verdict::Crowded => Ok(None),
             Verdict::Free => {
-                self.pair.begin((user, peer));
                 self.address.begin(peer);
-                self.user.begin(user);
+                if let Some(user) = user {
+                    self.pair.begin((user, peer));
+                    self.user.begin(user);
+                }
                 Ok(Some(Try { user, peer }))
             }
         }
@@ -221,8 +226,9 @@ impl Passwords {
     pub fn end(&mut self, now: Instant, attempt: Try, judgement: Judgement) {
         let Try { user, peer } = attempt;
         let wrong_at = (judgement == Judgement::Wrong).then_some(now);
-        self.pair.end((user, peer), wrong_at);
         self.address.end(peer, wrong_at);
+        let Some(user) = user else { return };
+        self.pair.end((user, peer), wrong_at);
         self.user.end(user, wrong_at);
         if judgement == Judgement::Right {
             self.pair.forgive(&(user, peer));
@@ -268,7 +274,7 @@ mod tests {
         who: (&str, u8),
         judgement: Judgement,
     ) -> Option<u64> {
-        match passwords.begin(now, &user(who.0), peer(who.1)) {
+        match passwords.begin(now, Some(&user(who.0)), peer(who.1)) {
             Ok(Some(attempt)) => {
                 passwords.end(now, attempt, judgement);
                 None
@@ -355,7 +361,7 @@ mod tests {
         let mut passwords = passwords();
         let now = Instant::now();
         let ada = user("ada");
-        let begin = |passwords: &mut Passwords| passwords.begin(now, &ada, peer(1));
+        let begin = |passwords: &mut Passwords| passwords.begin(now, Some(&ada), peer(1));
         let tries = [0; 3].map(|_| begin(&mut passwords).unwrap().unwrap());
         assert_eq!(begin(&mut passwords), Ok(None));
         passwords.end(now, tries[0], Judgement::Right);
@@ -365,6 +371,19 @@ mod tests {
             passwords.end(now, attempt, Judgement::Wrong);
         }
         assert!(begin(&mut passwords).is_err());
+    }
+
+    #[test]
+    fn what_names_no_user_counts_per_address() {
+        let mut passwords = passwords();
+        let now = Instant::now();
+        for _ in 0..30 {
+            let attempt = passwords.begin(now, None, peer(1)).unwrap().unwrap();
+            passwords.end(now, attempt, Judgement::Wrong);
+        }
+        assert!(passwords.begin(now, None, peer(1)).is_err());
+        assert!(passwords.begin(now, Some(&user("ada")), peer(1)).is_err());
+        assert!(passwords.begin(now, None, peer(2)).is_ok());
     }
 
     #[test]

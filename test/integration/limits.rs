@@ -104,6 +104,24 @@ fn tries_side_by_side_do_not_outrun_the_limit() {
 }
 
 #[test]
+fn what_needs_no_session_is_counted_by_its_refusals() {
+    let schema = Schema::new();
+    let per_address = ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_ADDRESS", "4/15m");
+    let server = Server::start(&schema, &[per_address]);
+    let removal =
+        |body: &str| request(&server.api, "DELETE", "/v2/sync/users", &[], body.as_bytes()).status;
+    let verification = |body: &str| post(&server.api, "/v2/sync/users/verification", body).status;
+    assert_eq!(removal("{"), 400);
+    assert_eq!(removal("{\"msisdn_hashed\":\"forged\"}"), 403);
+    assert_eq!(verification("{"), 400);
+    assert_eq!(verification("{}"), 400);
+    assert_eq!(verification("{}"), 429);
+    assert_eq!(removal("{"), 429);
+    assert_eq!(attempt(&server, USER, PASSWORD).status, 429);
+    assert!(server.serves());
+}
+
+#[test]
 fn each_deadline_is_absolute() {
     let schema = Schema::new();
     let server = Server::start(

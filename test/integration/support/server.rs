@@ -106,6 +106,8 @@ impl Server {
             .env("GATEWAY_LOG_LEVEL", "debug")
             // No code changes under a test that does not ask for it, however slow the machine is.
             .env("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600")
+            // All clients of a test share an address.
+            .env("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_ADDRESS", "")
             .envs(schema.variables())
             .envs(settings.iter().copied())
             .stderr(Stdio::piped());
