@@ -4,7 +4,8 @@
 
 use std::path::PathBuf;
 
-use super::{Reader, Secret, value};
+use super::reader::Reader;
+use super::{Secret, value};
 
 /// A way to a database.
 #[derive(Clone, Debug, PartialEq)]

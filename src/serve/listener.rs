@@ -1,0 +1,104 @@
+//! The listeners of one kind: opened, accepted from, closed; and where phones and dashboards find
+//! them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::net::Shutdown;
+
+use super::{ServeError, spawn};
+use crate::net::{self, Acceptor};
+use crate::wire::Endpoint;
+
+/// The listeners of one kind.
+pub(super) struct Listeners {
+    open: Vec<Arc<TcpListener>>,
+    /// Where they are found: as set, else at the first one's own address.
+    pub(super) at: Endpoint,
+}
+
+impl Listeners {
+    /// Listens on all addresses of a section.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`] with the first address that is not to be had.
+    pub(super) fn open(
+        section: &'static str,
+        addresses: &[SocketAddr],
+        public_url: Option<&Endpoint>,
+        secure: bool,
+    ) -> Result<Self, ServeError> {
+        let open = |address: &SocketAddr| {
+            let listener = net::listen(*address);
+            listener.map(Arc::new).map_err(|error| ServeError::Listen(section, *address, error))
+        };
+        let open = addresses.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let at = public_url.cloned().unwrap_or_else(|| endpoint(&open, secure));
+        Ok(Listeners { open, at })
+    }
+
+    /// Starts an accept loop for each listener; they share the acceptor's gate.
+    ///
+    /// # Errors
+    /// [`ServeError::System`] where no thread is to be had.
+    pub(super) fn accept(
+        &self,
+        acceptor: Acceptor,
+        leaving: &Arc<AtomicBool>,
+    ) -> Result<(), ServeError> {
+        let acceptor = Arc::new(acceptor);
+        for listener in &self.open {
+            if let Ok(address) = listener.local_addr() {
+                log::info!("listening {}={address}", acceptor.name);
+            }
+            let (acceptor, listener) = (Arc::clone(&acceptor), Arc::clone(listener));
+            let leaving = Arc::clone(leaving);
+            spawn("accept", move || acceptor.run(&listener, &leaving))?;
+        }
+        Ok(())
+    }
+
+    /// Wakes the accept loops, which see that the server is leaving.
+    pub(super) fn close(&self) {
+        for listener in &self.open {
+            let _ = rustix::net::shutdown(listener, Shutdown::Both);
+        }
+    }
+}
+
+/// The first listener's own address; where that is every address, the machine's on its network.
+fn endpoint(listeners: &[Arc<TcpListener>], secure: bool) -> Endpoint {
+    let local = listeners.first().and_then(|listener| listener.local_addr().ok());
+    let local = local.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let host = match local.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => {
+            own_address((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
+        }
+        IpAddr::V6(v6) if v6.is_unspecified() => {
+            let far = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+            own_address((Ipv6Addr::UNSPECIFIED, 0).into(), (far, 9).into())
+        }
+        ip => ip,
+    };
+    let host = match host {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    Endpoint { secure, host, port: local.port() }
+}
+
+/// This machine's address on its network: the one from which it would reach the documentation
+/// network (RFC 5737, RFC 3849). To connect a datagram socket sends nothing.
+fn own_address(any: SocketAddr, far: SocketAddr) -> IpAddr {
+    let probe = || {
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(far)?;
+        socket.local_addr()
+    };
+    let loopback: IpAddr = match any {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    probe().map_or(loopback, |address| address.ip())
+}

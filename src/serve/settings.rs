@@ -1,0 +1,140 @@
+//! From the settings to the rules of each module, and what the log warns of when they do not fit
+//! together.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{self, Config};
+use crate::http::{Limits, Reply};
+use crate::hub::Admission;
+use crate::net::{Acceptor, Gate, Stream};
+use crate::page::Page;
+use crate::password::PasswordRates;
+use crate::route::Origins;
+use crate::session::Rules;
+use crate::socket::SocketLimits;
+use crate::tls::Tls;
+use crate::wire::Endpoint;
+
+/// A request's thread runs the database driver and RSA; only what it touches becomes memory.
+pub(super) const API_STACK: usize = 512 * 1024;
+/// A socket's thread mostly sleeps.
+pub(super) const SOCKET_STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 128 * 1024 };
+/// How long a closing handshake may take.
+const LINGER: Duration = Duration::from_secs(5);
+
+pub(super) fn rules(config: &Config) -> Rules {
+    Rules {
+        sleep: config.sync.session_sleep_timeout,
+        changes: config.sync.session_change_limit,
+        paused: config.sync.session_paused_timeout,
+        linger: LINGER,
+        attempts: config.limits.session_attempts,
+        detached: config.limits.max_connections,
+    }
+}
+
+pub(super) fn page(config: &Config, api: &Endpoint, socket: &Endpoint) -> Option<Page> {
+    if !config.page.enabled {
+        return None;
+    }
+    if api.secure && !socket.secure {
+        log::warn!(
+            "browsers open no plain socket from the sync page on https; set [websocket] \
+             public_url to a wss URL"
+        );
+    }
+    let sync = &config.sync;
+    Some(Page::new(api, socket, sync.session_sleep_timeout, sync.session_change_limit))
+}
+
+pub(super) fn admission(config: &Config) -> Admission {
+    Admission {
+        unissued: config.sync.accept_unissued_sessions,
+        per_user_and_address: config.limits.max_sockets_per_user_and_address,
+    }
+}
+
+pub(super) fn rates(config: &Config) -> PasswordRates {
+    PasswordRates {
+        pair: config.limits.password_attempts.clone(),
+        address: config.limits.password_attempts_per_address.clone(),
+        user: config.limits.password_attempts_per_user.clone(),
+    }
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        idle: config.limits.idle_timeout,
+        head: config.limits.head_timeout,
+        body: config.limits.body_timeout,
+        request: config.limits.request_timeout,
+        max_head: config.limits.max_head,
+        max_body: config.limits.max_body,
+    }
+}
+
+pub(super) fn socket_limits(config: &Config) -> SocketLimits {
+    SocketLimits {
+        ping_interval: config.limits.ping_interval,
+        missed_pings: config.limits.missed_pings,
+        max_messages: config.limits.max_messages,
+        max_message: config.limits.max_message,
+        lifetime: config.limits.max_socket_lifetime,
+    }
+}
+
+/// Whose pages may use the server; the sync page is one of the API's own, however that is reached.
+pub(super) fn origins(config: &Config, page_at: Option<&Endpoint>) -> Origins {
+    let mut listed = config.http.allowed_origins.clone();
+    listed.extend(config.http.public_url.as_ref().map(Endpoint::origin));
+    listed.extend(page_at.map(Endpoint::origin));
+    Origins { listed, localhost: config.sync.accept_unissued_sessions }
+}
+
+pub(super) fn warn_of_plain_ways(config: &Config, api_at: &Endpoint) {
+    let databases = [Some(&config.mysql), config.mysql_be.as_ref()];
+    databases.into_iter().flatten().for_each(warn_of_plain_database);
+    warn_of_plain_http(&config.http, api_at);
+}
+
+fn warn_of_plain_database(settings: &config::Database) {
+    let local = settings.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        || settings.host == "localhost";
+    if !local && settings.socket.is_none() && settings.tls.is_none() {
+        log::warn!(
+            "plain connection to the database at host={}: whoever carries it can read the phones' \
+             keys; set tls = yes beside it",
+            settings.host
+        );
+    }
+}
+
+fn warn_of_plain_http(settings: &config::Http, at: &Endpoint) {
+    let public = settings.listen.iter().any(|address| !address.ip().is_loopback());
+    if public && !at.secure {
+        log::warn!(
+            "plain HTTP on a public address: whoever carries it can read and change it; set [tls], \
+             or put a TLS proxy in front and its https URL into [http] public_url"
+        );
+    }
+}
+
+/// Who takes the connections of one kind, each in a thread with a stack of so many bytes.
+pub(super) fn acceptor(
+    config: &Config,
+    name: &'static str,
+    stack: usize,
+    tls: Option<&Arc<Tls>>,
+    serve: impl Fn(Stream, SocketAddr) + Send + Sync + 'static,
+) -> Acceptor {
+    let gate = Gate::new(
+        config.limits.max_connections,
+        config.limits.max_connections_per_address,
+        config.http.trusted_proxies.clone(),
+    );
+    let tls = tls.map(|tls| (Arc::clone(tls), config.limits.request_timeout));
+    let refuse = |refusal: &_| Reply::refusal(refusal).bytes(false, false);
+    Acceptor { name, gate, tls, stack, serve: Box::new(serve), refuse }
+}
