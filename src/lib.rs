@@ -53,5 +53,6 @@ pub mod client;
 // The frame around them.
 pub mod cli;
 pub mod config;
+pub mod finding;
 pub mod serve;
 pub mod takeover;

@@ -15,54 +15,13 @@ use std::{error, fmt};
 use openssl::x509::X509;
 
 use crate::config::Config;
+use crate::finding::{Finding, Mark, Report};
 use crate::keyring::ServerKey;
 use crate::log::cause;
 use crate::store::StoreError;
 use crate::store::at_rest::{Keys, KeysError};
 use crate::store::survey::{Layout, Survey};
 use rows::Tally;
-
-/// One thing found.
-#[derive(Debug, PartialEq, Eq)]
-enum Finding {
-    /// It is as it should be.
-    Good(String),
-    /// It is neither good nor bad.
-    Note(String),
-    /// It is changed by a clause of ALTER TABLE.
-    Change { what: String, clause: String },
-    /// An administrator has to do something about it.
-    Problem { what: String, remedy: String },
-}
-
-impl Finding {
-    fn good(what: impl Into<String>) -> Self {
-        Finding::Good(what.into())
-    }
-
-    fn change(what: impl Into<String>, clause: impl Into<String>) -> Self {
-        Finding::Change { what: what.into(), clause: clause.into() }
-    }
-
-    fn problem(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Finding::Problem { what: what.into(), remedy: remedy.into() }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Finding::Good(what) => writeln!(f, "  good     {what}"),
-            Finding::Note(what) => writeln!(f, "  note     {what}"),
-            Finding::Change { what, clause } => {
-                writeln!(f, "  change   {what}\n           by {clause}")
-            }
-            Finding::Problem { what, remedy } => {
-                writeln!(f, "  problem  {what}\n           remedy: {remedy}")
-            }
-        }
-    }
-}
 
 /// Why there is no takeover.
 #[derive(Debug)]
@@ -146,35 +105,42 @@ pub fn run(
     let mut survey = Survey::new(&config.mysql)?;
     let name = &config.mysql.database;
     let layout = survey.layout()?.ok_or_else(|| TakeoverError::NoTable(name.clone()))?;
-    writeln!(out, "The table gateway_server_users of the database {name}, rows: {}", layout.rows)?;
+    let mut report = Report::new(out);
+    report.line(format_args!(
+        "The table gateway_server_users of the database {name}, rows: {}",
+        layout.rows
+    ))?;
     let keyed = layout.unique.iter().any(|name| name.eq_ignore_ascii_case("msisdn_hash"));
     let repeated = if keyed { 0 } else { survey.repeated().unwrap_or(0) };
-    let mut findings = table::judge(&layout, repeated);
-    findings.iter().try_for_each(|finding| write!(out, "{finding}"))?;
-    let whole = !findings.iter().any(|finding| matches!(finding, Finding::Problem { .. }));
-    if whole {
-        tell_rows(&mut survey, &keys, out)?;
+    let findings = table::judge(&layout, repeated);
+    report.tell(&findings)?;
+    if report.problems() == 0 {
+        tell_rows(&mut survey, &keys, &mut report)?;
     }
-    writeln!(out, "The server's key")?;
-    let key = judge_key(&config.keys.private_key, certificate);
-    key.iter().try_for_each(|finding| write!(out, "{finding}"))?;
-    findings.extend(key);
-    change(&mut survey, &findings, dry_run, &layout, out)
+    report.line("The server's key")?;
+    report.tell(&judge_key(&config.keys.private_key, certificate))?;
+    match report.problems() {
+        0 => change(&mut survey, &findings, dry_run, &layout, &mut report),
+        count => Err(TakeoverError::Problems(count)),
+    }
 }
 
-fn tell_rows(survey: &mut Survey, keys: &Keys, out: &mut dyn Write) -> Result<(), TakeoverError> {
+fn tell_rows(
+    survey: &mut Survey,
+    keys: &Keys,
+    report: &mut Report<'_>,
+) -> Result<(), TakeoverError> {
     let mut tally = Tally::default();
     survey.each_row(|row| tally.count(row, keys))?;
-    writeln!(out, "Its rows")?;
-    writeln!(out, "  {:7}  can be verified", tally.good)?;
+    report.line("Its rows")?;
+    report.line(format_args!("  {:7}  can be verified", tally.good))?;
     for (what, rows) in &tally.odd {
-        writeln!(out, "  {rows:7}  have {what}")?;
+        report.line(format_args!("  {rows:7}  have {what}"))?;
     }
     if !tally.odd.is_empty() {
-        writeln!(
-            out,
+        report.line(
             "           remedy: none is needed; where verification cannot tell, a phone keeps its \
-             key, and\n           its row is replaced when it syncs again"
+             key, and\n           its row is replaced when it syncs again",
         )?;
     }
     Ok(())
@@ -195,10 +161,9 @@ fn judge_key(path: &Path, certificate: Option<&Path>) -> Vec<Finding> {
     let mut findings =
         vec![Finding::good(format!("{} is an RSA key of {} bits", path.display(), key.bits()))];
     let Some(certificate) = certificate else {
-        findings.push(Finding::Note(
+        findings.push(Finding::note(
             "no certificate is compared with it; name the site's with --certificate FILE if the \
-             app of one step is in use, which takes the key from the site's certificate"
-                .into(),
+             app of one step is in use, which takes the key from the site's certificate",
         ));
         return findings;
     };
@@ -224,36 +189,30 @@ fn judge_key(path: &Path, certificate: Option<&Path>) -> Vec<Finding> {
     findings
 }
 
-/// Makes the changes, or says why it does not.
+/// Makes the changes, or says which it would make.
 fn change(
     survey: &mut Survey,
     findings: &[Finding],
     dry_run: bool,
     layout: &Layout,
-    out: &mut dyn Write,
+    report: &mut Report<'_>,
 ) -> Result<(), TakeoverError> {
-    let problems = findings.iter().filter(|f| matches!(f, Finding::Problem { .. })).count();
-    if problems > 0 {
-        return Err(TakeoverError::Problems(problems));
-    }
     let clauses: Vec<&str> = findings
         .iter()
-        .filter_map(|finding| match finding {
-            Finding::Change { clause, .. } => Some(clause.as_str()),
-            _ => None,
-        })
+        .filter(|finding| finding.mark == Mark::Change)
+        .map(|finding| finding.remedy.as_str())
         .collect();
     if clauses.is_empty() {
-        writeln!(out, "Nothing has to be changed; start the server.")?;
+        report.line("Nothing has to be changed; start the server.")?;
         return Ok(());
     }
     let statement = format!("ALTER TABLE gateway_server_users {}", clauses.join(", "));
     if dry_run {
-        writeln!(out, "Without --dry-run this command would run:\n  {statement};")?;
+        report.line(format_args!("Without --dry-run this command would run:\n  {statement};"))?;
         return Ok(());
     }
     survey.alter(&statement).map_err(|error| TakeoverError::Alter(statement.clone(), error))?;
-    writeln!(out, "Done, {} rows are as they were:\n  {statement};", layout.rows)?;
-    writeln!(out, "Start the server; the Python server can still be started as well.")?;
+    report.line(format_args!("Done, {} rows are as they were:\n  {statement};", layout.rows))?;
+    report.line("Start the server; the Python server can still be started as well.")?;
     Ok(())
 }

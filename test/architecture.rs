@@ -15,6 +15,7 @@ const SHELLS: &[&str] = &[
     "cli",
     "client",
     "config",
+    "finding",
     "handshake",
     "http",
     "hub",
@@ -80,11 +81,13 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "log" => (&[], &["config"]),
         "cli" => (&[], &["client"]),
         "client" => (CORE, &["keyring", "log"]),
-        "lib" => (&[], &[]),
+        "lib" | "finding" => (&[], &[]),
         "main" => {
             (&["wire"], &["cli", "client", "config", "keyring", "serve", "store", "takeover"])
         }
-        "takeover" => (&["crypto"], &["config", "keyring", "log", "store", "verification"]),
+        "takeover" => {
+            (&["crypto"], &["config", "finding", "keyring", "log", "store", "verification"])
+        }
         "serve" => (CORE, SHELLS),
         _ => return None,
     };

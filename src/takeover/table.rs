@@ -3,7 +3,7 @@
 //! Only what a handshake or `keys encrypt` would stumble over is changed, and no column loses its
 //! name, its kind of content or its meaning, so that the Python server can be started again.
 
-use super::Finding;
+use crate::finding::Finding;
 use crate::store::survey::{Column, Layout};
 
 /// What each column has to hold, in characters: a hash, a sealed key, the PEM of 4096 bits
@@ -56,7 +56,7 @@ fn engine(layout: &Layout) -> Finding {
 }
 
 fn collation(layout: &Layout) -> Finding {
-    Finding::Note(format!(
+    Finding::note(format!(
         "the collation is {}; it may stay, since all that is written is ASCII",
         layout.collation
     ))
@@ -102,7 +102,7 @@ fn date(column: &Column) -> Finding {
     if !kind.starts_with("datetime") && !kind.starts_with("timestamp") {
         let what = format!("date is {}, which the server does not fill by itself", column.kind);
         return if column.nullable || column.default.is_some() {
-            Finding::Note(format!("{what}; it may stay, and stays empty for new phones"))
+            Finding::note(format!("{what}; it may stay, and stays empty for new phones"))
         } else {
             Finding::problem(
                 what,
@@ -164,6 +164,7 @@ fn foreign(column: &Column) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Mark;
 
     fn column(name: &str, kind: &str, width: Option<u64>) -> Column {
         Column { name: name.into(), kind: kind.into(), width, ..Column::default() }
@@ -196,10 +197,10 @@ mod tests {
         change(&mut layout);
         let seen: Vec<String> = judge(&layout, 0)
             .into_iter()
-            .filter_map(|finding| match finding {
-                Finding::Good(_) | Finding::Note(_) => None,
-                Finding::Change { clause, .. } => Some(clause),
-                Finding::Problem { what, .. } => Some(what),
+            .filter_map(|finding| match finding.mark {
+                Mark::Good | Mark::Note => None,
+                Mark::Change => Some(finding.remedy),
+                Mark::Warning | Mark::Problem => Some(finding.what),
             })
             .collect();
         assert_eq!(seen, expected);
@@ -267,6 +268,6 @@ mod tests {
         check(|layout| layout.columns.push(extra(true, "")), &[]);
         check(|layout| layout.columns.push(extra(false, "auto_increment")), &[]);
         let layout = Layout { unique: Vec::new(), ..ours() };
-        assert!(judge(&layout, 3).iter().any(|f| matches!(f, Finding::Problem { .. })));
+        assert!(judge(&layout, 3).iter().any(|finding| finding.mark == Mark::Problem));
     }
 }
