@@ -4,6 +4,8 @@
 //! sends by itself, without waiting (`design.md` has the measurements of the alternatives). What
 //! the notices mean is [`crate::session`]'s.
 
+mod heard;
+
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -29,9 +31,8 @@ use crate::refusal::Refusal;
 use crate::route::{self, Origin, Origins};
 use crate::session::{Reason, UserId};
 use crate::wire::{self, Endpoint};
-
-/// How many messages are read before others get the socket's lock.
-const TURN: usize = 16;
+#[doc(hidden)]
+pub use heard::{Heard, Metered};
 
 /// How much a dashboard may ask of its socket.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +41,26 @@ pub struct SocketLimits {
     pub ping_interval: Duration,
     /// How many pings may go unanswered.
     pub missed_pings: u32,
-    /// How many messages a dashboard, which has nothing to say, may send.
+    /// How many messages a dashboard, which has nothing to say, may send in all.
     pub max_messages: u32,
     /// The largest message, in bytes.
     pub max_message: usize,
     /// From the upgrade to a close, whatever happens.
     pub lifetime: Duration,
+}
+
+impl SocketLimits {
+    /// How many pings and pongs may come between two of our pings: one a second, for those who
+    /// watch their line closely, and some.
+    fn max_controls(&self) -> u32 {
+        let seconds = u32::try_from(self.ping_interval.as_secs()).unwrap_or(u32::MAX);
+        seconds.saturating_add(self.max_messages)
+    }
+
+    /// How many bytes may come between two of our pings.
+    fn max_bytes(&self) -> usize {
+        self.max_message.saturating_mul(self.max_controls() as usize)
+    }
 }
 
 /// Everything that a socket needs.
@@ -158,7 +173,7 @@ struct Socket {
     /// What the session table has for this socket, in its order.
     outbox: Mutex<VecDeque<Notice>>,
     /// `None` until the upgrade is answered: no frame may overtake it.
-    line: Mutex<Option<WebSocket<Stream>>>,
+    line: Mutex<Option<WebSocket<Metered<Stream>>>>,
     /// Set with the server's own close.
     closing: AtomicBool,
 }
@@ -183,7 +198,7 @@ impl Outlet for Socket {
 }
 
 impl Socket {
-    fn send(&self, line: &mut WebSocket<Stream>, notice: Notice) -> Result<(), Error> {
+    fn send(&self, line: &mut WebSocket<Metered<Stream>>, notice: Notice) -> Result<(), Error> {
         self.closing.fetch_or(matches!(notice, Notice::Close(_)), Ordering::Relaxed);
         let text = match notice {
             Notice::Show(session) => wire::show_frame(&self.api, &self.user, session),
@@ -211,14 +226,14 @@ impl Socket {
     /// Waits for the peer until the connection ends; a closing handshake that completes is no
     /// error.
     fn attend(&self) -> Result<(), Error> {
-        let (mut heard, mut misses) = (0, 0);
+        let mut heard = Heard::default();
         let mut ping = Instant::now() + self.limits.ping_interval;
         let end = Instant::now() + self.limits.lifetime;
         // What came ahead of the upgrade is in the buffer, where poll does not see it.
         let mut ready = true;
         loop {
             if ready {
-                match self.listen(&mut heard, &mut misses) {
+                match self.with_line(|line| heard.listen(line, &self.limits)) {
                     // More may wait in the buffer: on after the others had their chance to send.
                     Ok(()) => {
                         thread::yield_now();
@@ -236,18 +251,14 @@ impl Socket {
                 return self.with_line(|line| close(line, CloseCode::Policy));
             }
             if !ready {
-                if misses == self.limits.missed_pings {
+                if heard.misses == self.limits.missed_pings {
                     return Err(io::Error::from(io::ErrorKind::TimedOut).into());
                 }
-                misses += 1;
+                heard.ping();
                 ping += self.limits.ping_interval;
                 self.with_line(|line| line.send(Message::Ping(Vec::new().into())))?;
             }
         }
-    }
-
-    fn listen(&self, heard: &mut u32, misses: &mut u32) -> Result<(), Error> {
-        self.with_line(|line| listen(line, &self.limits, heard, misses))
     }
 
     fn reject(&self, error: Error) -> Error {
@@ -257,7 +268,7 @@ impl Socket {
 
     fn with_line<T>(
         &self,
-        work: impl FnOnce(&mut WebSocket<Stream>) -> Result<T, Error>,
+        work: impl FnOnce(&mut WebSocket<Metered<Stream>>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.line().as_mut().map_or(Err(Error::AlreadyClosed), work)
     }
@@ -270,46 +281,25 @@ impl Socket {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn line(&self) -> MutexGuard<'_, Option<WebSocket<Stream>>> {
+    fn line(&self) -> MutexGuard<'_, Option<WebSocket<Metered<Stream>>>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The frames of one peer, in small buffers: there may be ten thousand (`design.md`).
 #[doc(hidden)]
-pub fn line<S: Read + Write>(stream: S, ahead: Vec<u8>, limits: &SocketLimits) -> WebSocket<S> {
+pub fn line<S: Read + Write>(
+    stream: S,
+    ahead: Vec<u8>,
+    limits: &SocketLimits,
+) -> WebSocket<Metered<S>> {
     let config = WebSocketConfig::default()
         .read_buffer_size(1024)
         .write_buffer_size(0)
         .max_write_buffer_size(16 * 1024)
         .max_message_size(Some(limits.max_message))
         .max_frame_size(Some(limits.max_message));
-    WebSocket::from_partially_read(stream, ahead, Role::Server, Some(config))
-}
-
-/// Reads one turn of messages and counts them.
-///
-/// # Errors
-/// [`Error::ConnectionClosed`] also after a close for too many of them.
-#[doc(hidden)]
-pub fn listen<S: Read + Write>(
-    line: &mut WebSocket<S>,
-    limits: &SocketLimits,
-    heard: &mut u32,
-    misses: &mut u32,
-) -> Result<(), Error> {
-    for _ in 0..TURN {
-        match line.read()? {
-            Message::Pong(_) => *misses = 0,
-            Message::Text(_) | Message::Binary(_) => *heard += 1,
-            Message::Ping(_) | Message::Close(_) | Message::Frame(_) => {}
-        }
-        if *heard > limits.max_messages {
-            close(line, CloseCode::Policy)?;
-            return Err(Error::ConnectionClosed);
-        }
-    }
-    Ok(())
+    WebSocket::from_partially_read(Metered::new(stream), ahead, Role::Server, Some(config))
 }
 
 /// Tells a peer that broke the protocol so, where it can still be told (RFC 6455 §7.1.7).

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use swob_gateway::http::Connection;
 use swob_gateway::route::Origins;
-use swob_gateway::socket::{SocketLimits, admit, line, listen, reject};
+use swob_gateway::socket::{Heard, SocketLimits, admit, line, reject};
 use tungstenite::protocol::Role;
 use tungstenite::{Error, Message, WebSocket};
 
@@ -38,21 +38,23 @@ pub fn holds(input: &[u8]) {
     stream.room = if *room == 0 { usize::MAX } else { usize::from(*room) };
     let sent = ahead.len() + stream.input.len();
     let mut line = line(stream, ahead, &SOCKET_LIMITS);
-    let (mut heard, mut misses) = (0, 2);
+    let mut heard = Heard { misses: 2, ..Heard::default() };
     let error = loop {
-        if let Err(error) = listen(&mut line, &SOCKET_LIMITS, &mut heard, &mut misses) {
+        if let Err(error) = heard.listen(&mut line, &SOCKET_LIMITS) {
             break error;
         }
     };
-    assert!(heard <= SOCKET_LIMITS.max_messages + 1, "heard {heard} messages");
+    // A turn may go that far beyond, and no farther.
+    assert!(heard.messages <= SOCKET_LIMITS.max_messages + 16, "{heard:?}");
+    assert!(heard.controls <= 25 + SOCKET_LIMITS.max_messages + 16, "{heard:?}");
     let waits = matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::WouldBlock);
     if !waits {
         let _ = reject(&mut line, &error);
     }
     // A pong is as long as its ping; a close has ten bytes at most beside the peer's own reason.
-    assert!(line.get_ref().output.len() <= sent + 256, "more is answered than was sent");
+    assert!(line.get_ref().get_ref().output.len() <= sent + 256, "more is answered than was sent");
     if *room == 0 {
-        answers(&line.get_ref().output);
+        answers(&line.get_ref().get_ref().output);
     }
 }
 

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use socket2::{Domain, Socket, Type};
 use tungstenite::Message;
-use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use crate::support::dashboard::Seen;
 use crate::support::server::{Folder, KEY, command};
@@ -308,40 +309,64 @@ fn clients_that_flood_frames() {
     let schema = Schema::new();
     let server = Server::start(&schema, &SETTINGS);
     let mut bystander = Bystander::new(&server);
-    let (mut texts, mut pings) = (0, 0);
+    let mut taken = 0;
     let figures = bystander.watch(&server, || {
-        let mut talker = Dashboard::open(&server.session(USER));
-        while talker.socket.send(Message::text("x")).is_ok() {
-            texts += 1;
-            assert!(texts < 10_000_000, "a flood of text has no end");
-        }
-        let mut pinger = Dashboard::open(&server.session(USER));
-        let stream = pinger.socket.get_ref();
-        stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(3) {
-            // It reads no pong either.
-            if pinger.socket.send(Message::Ping(vec![0; 125].into())).is_err() {
-                break;
+        for (opening, frame) in floods() {
+            let mut talker = Dashboard::open(&server.session(USER));
+            talker.socket.get_ref().set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+            // It reads nothing of what it is told.
+            let mut frames = opening.into_iter().chain(std::iter::repeat(frame));
+            while talker.socket.send(frames.next().unwrap()).is_ok() {
+                taken += 1;
+                assert!(taken < 20_000_000, "a flood has no end");
             }
-            pings += 1;
         }
     });
     serves_newcomers(&server, &phone);
-    let name = format!("floods of frames ({texts} texts, {pings} pings taken)");
-    tell(&name, 2, &figures, server.resident());
+    tell(&format!("floods of frames ({taken} sent)"), 4, &figures, server.resident());
+}
+
+/// What each flood begins with, and what it then repeats.
+fn floods() -> [(Option<Message>, Message); 4] {
+    // A message without an end is never a message that could be counted.
+    let part = |code| Message::Frame(Frame::message(Vec::new(), OpCode::Data(code), false));
+    [
+        (None, Message::text("x")),
+        (None, Message::Ping(vec![0; 125].into())),
+        (None, Message::Pong(Vec::new().into())),
+        (Some(part(Data::Text)), part(Data::Continue)),
+    ]
 }
 
 #[test]
-fn a_flood_of_text_is_answered_with_a_close() {
+fn a_flood_is_answered_with_a_close() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut talker = Dashboard::open(&server.session(USER));
-    talker.url();
-    for _ in 0..17 {
-        talker.socket.send(Message::text("x")).unwrap();
+    // 16 messages in all; between two pings, 25 s apart, as many control frames as seconds more;
+    // and of bytes what so many of the largest messages have.
+    for ((opening, frame), enough) in floods().into_iter().zip([17, 42, 42, 90_000]) {
+        let mut talker = Dashboard::open(&server.session(USER));
+        talker.url();
+        for frame in opening.into_iter().chain(std::iter::repeat_n(frame, enough)) {
+            if talker.socket.send(frame).is_err() {
+                break;
+            }
+        }
+        assert_eq!(talker.next(), Seen::Close(CloseCode::Policy));
     }
-    assert_eq!(talker.next(), Seen::Close(CloseCode::Policy));
+}
+
+#[test]
+fn a_dashboard_that_pings_each_second_is_served() {
+    let schema = Schema::new();
+    let server = Server::start(&schema, &SETTINGS);
+    let mut dashboard = Dashboard::open(&server.session(USER));
+    dashboard.url();
+    // A ping a second, and 16 more, all at once.
+    for _ in 0..41 {
+        dashboard.socket.send(Message::Ping(b"still there?".as_slice().into())).unwrap();
+    }
+    dashboard.url();
 }
 
 #[test]
