@@ -53,7 +53,7 @@ chaos: setup    ## 20,000 handshakes while the gateway and its database are kill
 attacks: setup  ## 9,000 half-open connections, a million requests, and the other ways to starve a server
 	TEST_LONG=1 $(MARIADB) cargo test --locked --test integration starvation:: -- --test-threads 1
 
-timing: setup   ## whether a 401 tells by its time what it must not tell
+timing: setup   ## whether a 401 or a 400 tells by its time what it must not tell
 	$(MARIADB) cargo bench --locked --bench timing
 
 soak: setup     ## the long forms: quiet for 3 minutes behind each proxy, 1,000 TLS sockets

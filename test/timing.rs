@@ -1,14 +1,18 @@
-//! Whether a 401 tells by its time what it must not tell: `make timing`.
+//! Whether a 401, or a 400 for a ciphertext, tells by its time what it must not: `make timing`.
 //!
 //! Samples of all groups are taken in turn, in random order, on one server; each group is compared
-//! with the wrong password of a known user by the Mann-Whitney test, which asks nothing of the
-//! shape of the noise. Two groups that are the same by construction show what noise alone gives.
+//! with the first of its status by the Mann-Whitney test, which asks nothing of the shape of the
+//! noise. The second of each status is the same by construction and shows what noise alone gives.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use openssl::rsa::Padding;
 use rand::seq::SliceRandom as _;
 
+use support::server::KEY;
 use support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
 
 #[path = "integration/support/mod.rs"]
@@ -20,8 +24,9 @@ const SURE: f64 = 5.0;
 
 struct Group {
     name: &'static str,
+    status: u16,
     user: &'static str,
-    password: &'static str,
+    password: fn() -> String,
     micros: Vec<f64>,
 }
 
@@ -38,15 +43,7 @@ fn main() -> ExitCode {
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_USER", ""),
         ],
     );
-    let group = |name, user, password| Group { name, user, password, micros: Vec::new() };
-    let mut groups = [
-        group("wrong password", USER, "wrong"),
-        group("wrong password, another user", "twin", "wrong"),
-        group("unknown user", "nobody", PASSWORD),
-        group("unverified phone", "unverified", PASSWORD),
-        group("two verified phones", "double", PASSWORD),
-        group("no password stored", "empty", PASSWORD),
-    ];
+    let mut groups = groups();
     let phone = Phone::new();
     for round in 0..rounds {
         if round % 100 == 0 {
@@ -55,11 +52,45 @@ fn main() -> ExitCode {
         let mut order: Vec<_> = (0..groups.len()).collect();
         order.shuffle(&mut rand::rng());
         for at in order {
-            let micros = sample(&server, &phone, groups[at].user, groups[at].password);
+            let micros = sample(&server, &phone, &groups[at]);
             groups[at].micros.push(micros);
         }
     }
-    report(&mut groups)
+    let told = [401, 400].map(|status| report(&mut groups, status)).contains(&true);
+    println!("{}", if told { "a group can be told by its time" } else { "no group can be told" });
+    if told { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn groups() -> [Group; 10] {
+    let group =
+        |status, name, user, password| Group { name, status, user, password, micros: Vec::new() };
+    let wrong = || Phone::password("wrong", "sha256", "sha256");
+    let right = || Phone::password(PASSWORD, "sha256", "sha256");
+    [
+        group(401, "wrong password", USER, wrong),
+        group(401, "wrong password, another user", "twin", wrong),
+        group(401, "unknown user", "nobody", right),
+        group(401, "unverified phone", "unverified", right),
+        group(401, "two verified phones", "double", right),
+        group(401, "no password stored", "empty", right),
+        group(400, "of other digests", USER, || Phone::password(PASSWORD, "sha1", "sha1")),
+        group(400, "of other digests, another user", "twin", || {
+            Phone::password(PASSWORD, "sha1", "sha1")
+        }),
+        group(400, "its first byte is 0", USER, || number(0)),
+        // To tell these two apart is Manger's way to decrypt without the key (Crypto 2001).
+        group(400, "its first byte is not 0", USER, || number(1)),
+    ]
+}
+
+/// A number under the server's key that is no OAEP encoding.
+fn number(first: u8) -> String {
+    let mut number: [u8; 256] = rand::random();
+    number[0] = first;
+    let mut sealed = [0; 256];
+    let key = KEY.rsa().expect("the server's key is RSA");
+    key.public_encrypt(&number, &mut sealed, Padding::NONE).expect("it is below the modulus");
+    STANDARD.encode(sealed)
 }
 
 /// One user more for each way in which a right password is refused.
@@ -80,29 +111,35 @@ fn prepare(schema: &Schema) {
     schema.execute("UPDATE users SET password = NULL WHERE id = 'empty'");
 }
 
-fn sample(server: &Server, phone: &Phone, user: &str, password: &str) -> f64 {
-    let mut dashboard = Dashboard::open(&server.session(user));
+fn sample(server: &Server, phone: &Phone, group: &Group) -> f64 {
+    let mut dashboard = Dashboard::open(&server.session(group.user));
     let url = dashboard.url();
-    let body = phone.one_step_body(password);
+    let body = serde_json::json!({
+        "public_key": phone.pem,
+        "mgf1ParameterSpec": "sha256",
+        "password": (group.password)(),
+    });
+    let body = body.to_string();
     let start = Instant::now();
     let answer = post(&server.api, &url, &body);
     let micros = start.elapsed().as_secs_f64() * 1e6;
-    assert_eq!(answer.status, 401, "{user}");
+    assert_eq!(answer.status, group.status, "{}", group.name);
     micros
 }
 
-fn report(groups: &mut [Group]) -> ExitCode {
-    let (first, others) = groups.split_first_mut().expect("there are six");
-    println!("{:<30} {:>10} {:>8}", "401 because of", "median us", "z");
-    println!("{:<30} {:>10.0} {:>8}", first.name, median(&mut first.micros), "");
+/// Whether a group of this status can be told from the first one.
+fn report(groups: &mut [Group], status: u16) -> bool {
+    let mut of_status: Vec<_> = groups.iter_mut().filter(|group| group.status == status).collect();
+    let (first, others) = of_status.split_first_mut().expect("each status has groups");
+    println!("{:<32} {:>10} {:>8}", format!("{status}:"), "median us", "z");
+    println!("{:<32} {:>10.0} {:>8}", first.name, median(&mut first.micros), "");
     let mut told = false;
     for group in others {
         let z = mann_whitney(&first.micros, &group.micros);
         told |= z.abs() > SURE;
-        println!("{:<30} {:>10.0} {:>8.2}", group.name, median(&mut group.micros), z);
+        println!("{:<32} {:>10.0} {:>8.2}", group.name, median(&mut group.micros), z);
     }
-    println!("{}", if told { "a group can be told by its time" } else { "no group can be told" });
-    if told { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    told
 }
 
 fn median(values: &mut [f64]) -> f64 {
