@@ -1,25 +1,123 @@
 //! What no log and no memory may hold afterwards.
 
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
+use openssl::symm::{Cipher, encrypt};
+use serde_json::json;
+
+use crate::support::server::KEY;
+use crate::support::{
+    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request, until,
+};
+
+const WRONG: &str = "a wrong secret";
+/// The development data's `credentials`.
+const SALT: &str = "b7c1c9605b98de2b055b5a13ac22765e";
+const SHARED_KEY: &str = "adacd644b58e19a8d35a5405ac2c6755";
+
+/// Every flow on one server, each with its refusals: the secrets that were used, and the answers
+/// that were no 200.
+struct Flows<'a> {
+    server: &'a Server,
+    number: String,
+    secrets: Vec<String>,
+    refusals: Vec<Answer>,
+}
+
+impl Flows<'_> {
+    fn tell(&mut self, answer: Answer, status: u16) -> Answer {
+        assert_eq!(answer.status, status, "{answer:?}");
+        if status != 200 {
+            self.refusals.push(answer.clone());
+        }
+        answer
+    }
+
+    /// A dashboard; the ids that open its socket and that stand in its code are secrets.
+    fn code(&mut self) -> (Dashboard, String) {
+        let socket = self.server.session(USER);
+        let mut dashboard = Dashboard::open(&socket);
+        let url = dashboard.url();
+        let id = |url: &str, at| url.split('/').nth(at).unwrap().to_owned();
+        self.secrets.extend([id(&socket, 7), id(&url, 8)]);
+        (dashboard, url)
+    }
+
+    fn post(&mut self, path: &str, body: &str, status: u16) -> Answer {
+        self.tell(post(&self.server.api, path, body), status)
+    }
+
+    fn keep(&mut self, phone: &Phone, answer: &Answer) {
+        self.secrets.push(phone.open(&answer.json()["shared_key"], "sha256", "sha1"));
+    }
+
+    fn handshakes(&mut self) {
+        let (_dashboard, url) = self.code();
+        let android = Phone::new();
+        self.post(&url, &android.key_body(), 200);
+        self.post(&url, &Phone::password_body(WRONG), 401);
+        let answer = self.post(&url, &Phone::password_body(PASSWORD), 200);
+        self.keep(&android, &answer);
+        self.post(&url, &Phone::password_body(PASSWORD), 404);
+        let (_dashboard, url) = self.code();
+        let phone = Phone::new();
+        self.post(&url, &phone.one_step_body(WRONG), 401);
+        let closed = phone.one_step_body(PASSWORD).replace("mgf1ParameterSpec", "other");
+        self.post(&url, &closed, 400);
+        let answer = self.post(&url, &phone.one_step_body(PASSWORD), 200);
+        self.keep(&phone, &answer);
+        self.verifications(&phone, &android);
+    }
+
+    fn verifications(&mut self, phone: &Phone, stranger: &Phone) {
+        const PATH: &str = "/v2/sync/users/verification";
+        let pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
+        let number = self.number.clone();
+        let answer = self.post(PATH, &phone.verification_body(&pem, &number), 200);
+        self.keep(phone, &answer);
+        self.post(PATH, &stranger.verification_body(&pem, &number), 403);
+        let clear = json!({ "msisdn": number, "msisdn_signature": phone.sign(&number) });
+        self.post(PATH, &clear.to_string(), 400);
+    }
+
+    fn removals(&mut self) {
+        let iv = "k3JxZf9QmEaB+/09";
+        for (key, status) in [(SALT, 403), (SHARED_KEY, 200)] {
+            let (cipher, number) = (Cipher::aes_256_cbc(), self.number.as_bytes());
+            let sealed = encrypt(cipher, key.as_bytes(), Some(iv.as_bytes()), number).unwrap();
+            let sealed = sealed.iter().fold(iv.to_owned(), |hex, byte| format!("{hex}{byte:02x}"));
+            let body = json!({ "msisdn_hashed": sealed }).to_string();
+            let answer =
+                request(&self.server.api, "DELETE", "/v2/sync/users", &[], body.as_bytes());
+            self.tell(answer, status);
+        }
+    }
+}
 
 #[test]
-fn the_log_tells_no_secret() {
+fn no_secret_is_told_to_the_log_or_in_a_refusal() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[("GATEWAY_LOG_LEVEL", "trace")]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
-    let phone = Phone::new();
-    assert_eq!(post(&server.api, &url, &phone.one_step_body("a wrong secret")).status, 401);
-    let answer = post(&server.api, &url, &phone.one_step_body(PASSWORD)).json();
-    let key = phone.open(&answer["shared_key"], "sha256", "sha1");
-    let session = url.split('/').nth(8).unwrap().to_owned();
-    until("the handshake is logged", || server.log().contains("status=200"));
+    let known = [PASSWORD, WRONG, SALT, SHARED_KEY, USER, &schema.password];
+    let mut flows = Flows {
+        server: &server,
+        number: schema.msisdn_hash(),
+        secrets: known.map(str::to_owned).to_vec(),
+        refusals: Vec::new(),
+    };
+    flows.handshakes();
+    flows.removals();
+    let Flows { number, mut secrets, refusals, .. } = flows;
+    secrets.push(number);
+    assert_eq!((secrets.len(), refusals.len()), (14, 7));
+    until("the last flow is logged", || server.log().matches("removal address=").count() > 1);
     let log = server.log();
-    let number = schema.msisdn_hash();
-    for secret in [PASSWORD, "a wrong secret", &key, &session, USER, &number, &schema.password] {
+    for secret in &secrets {
         assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
+        for Answer { headers, body, .. } in &refusals {
+            let told = format!("{headers:?}{}", String::from_utf8_lossy(body));
+            assert!(!told.contains(secret), "{secret} is in a refusal: {told}");
+        }
     }
-    assert!(log.contains(&session[..8]) && log.contains(&USER[..8]), "{log}");
+    assert!(log.contains(&USER[..8]), "{log}");
 }
 
 #[test]
@@ -29,14 +127,17 @@ fn no_password_stays_in_the_memory_of_the_process() {
     // Passwords that stand nowhere else in this machine's memory but in the phone's.
     let right = format!("right-{:032x}", rand::random::<u128>());
     let wrong = format!("wrong-{:032x}", rand::random::<u128>());
-    let salt = b"b7c1c9605b98de2b055b5a13ac22765e";
-    let hash = swob_gateway::crypto::hmac_sha512_hex(salt, right.as_bytes());
+    let hash = swob_gateway::crypto::hmac_sha512_hex(SALT.as_bytes(), right.as_bytes());
     schema.execute(&format!("UPDATE users SET password = '{hash}' WHERE id = '{USER}'"));
     for (password, status) in [(&wrong, 401), (&right, 200), (&wrong, 401), (&right, 200)] {
         let mut dashboard = Dashboard::open(&server.session(USER));
         let url = dashboard.url();
-        let body = Phone::new().one_step_body(password);
-        assert_eq!(post(&server.api, &url, &body).status, status);
+        let phone = Phone::new();
+        assert_eq!(post(&server.api, &url, &phone.one_step_body(password)).status, status);
+        let mut dashboard = Dashboard::open(&server.session(USER));
+        let url = dashboard.url();
+        assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
+        assert_eq!(post(&server.api, &url, &Phone::password_body(password)).status, status);
     }
     let memory = server.memory();
     let holds = |text: &str| memory.windows(text.len()).any(|bytes| bytes == text.as_bytes());

@@ -4,7 +4,7 @@ use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
     /// Names in lower case.
