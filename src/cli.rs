@@ -43,6 +43,13 @@ pub enum Command {
     KeysEncrypt,
     /// Put every shared key in the table back in clear.
     KeysDecrypt,
+    /// Look whether all is ready for a start.
+    Check {
+        /// Whether databases and ports are left alone.
+        offline: bool,
+        /// Whether the settings are printed instead.
+        show: bool,
+    },
     /// Make or complete the gateway's own table.
     Migrate,
     /// Take over the table of a Python installation.
@@ -77,6 +84,10 @@ Usage: swob-gateway [--config FILE] [COMMAND]
 
 Commands:
   serve            serve phones and dashboards (the default)
+  check            look at settings, keys, certificate, databases, rights, clocks and ports, and
+                   tell the remedy of whatever is wrong; it changes nothing (--offline: only
+                   settings and files, without which no start is possible, for ExecStartPre;
+                   --show: print every setting, with where it is from, instead)
   keys generate    make the server's private key; never in place of another
   keys list        show the server's keys: use, size, date, fingerprint
   keys rotate      make a new current key; phones that know the one before stay served
@@ -112,7 +123,7 @@ Exit codes: 0 done, 1 failed, 2 the command line is not understood.
 ";
 
 /// What every usage error ends with where nothing better is known.
-const COMMANDS: &str = "the commands are serve, keys generate, keys list, keys rotate, keys add FILE, keys encrypt, \
+const COMMANDS: &str = "the commands are serve, check, keys generate, keys list, keys rotate, keys add FILE, keys encrypt, \
      keys decrypt, migrate, takeover, qr USER and phone URL";
 
 /// A command line that is not understood: one line with its remedy.
@@ -189,6 +200,10 @@ fn command(words: &[OsString], given: &mut Given) -> Result<Command, UsageError>
         ["keys", "add"] => Err(UsageError("keys add names no file; write keys add FILE".into())),
         ["keys", "encrypt"] => Ok(Command::KeysEncrypt),
         ["keys", "decrypt"] => Ok(Command::KeysDecrypt),
+        ["check"] => Ok(Command::Check {
+            offline: given.value("offline").is_some(),
+            show: given.value("show").is_some(),
+        }),
         ["migrate"] => Ok(Command::Migrate),
         ["takeover"] => Ok(Command::Takeover {
             dry_run: given.value("dry-run").is_some(),

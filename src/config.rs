@@ -4,6 +4,7 @@
 //! business of the module that owns the matter; nothing here listens, connects or logs.
 
 mod database;
+mod overview;
 mod reader;
 mod source;
 mod table;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{error, fmt, fs, io};
+use std::{error, fmt, io};
 
 use log::LevelFilter;
 use zeroize::Zeroizing;
@@ -24,8 +25,9 @@ use crate::limit::Network;
 use crate::password::Rate;
 use crate::wire::Endpoint;
 pub use database::{Database, Tls};
+pub use overview::{Overview, Shown};
 use reader::Reader;
-use source::{Mistake, Place, Source};
+use source::Source;
 
 /// The configuration file where none is named.
 const FILE: &str = "gateway.ini";
@@ -56,6 +58,13 @@ pub struct Http {
     pub allowed_origins: Vec<String>,
     /// Whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<Network>,
+}
+
+impl Http {
+    /// Whether other machines reach it without a proxy.
+    pub fn is_public(&self) -> bool {
+        self.listen.iter().any(|address| !address.ip().is_loopback())
+    }
 }
 
 /// The sync sockets.
@@ -217,12 +226,9 @@ impl error::Error for ConfigError {
 /// # Errors
 /// [`ConfigError`] with all mistakes.
 pub fn load(file: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
-    let path = file.unwrap_or(Path::new(FILE));
-    let text = match fs::read_to_string(path) {
-        Err(cause) if file.is_none() && cause.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(|cause| ConfigError::Unreadable(path.to_owned(), cause))?,
-    };
-    parse(&text, path, env, &|path| fs::read_to_string(path))
+    let overview = Overview::load(file, env)?;
+    overview.config()?;
+    Ok(overview.into())
 }
 
 /// The same of a file's text; `read` reads the files that `…_FILE` variables name.
@@ -235,21 +241,9 @@ pub fn parse(
     env: &BTreeMap<String, String>,
     read: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Config, ConfigError> {
-    let mut source = Source::defaults();
-    source.read_file(text);
-    source.read_environment(env, read);
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let (config, mut mistakes) = Reader::new(source, folder).read();
-    if mistakes.is_empty() {
-        return Ok(config);
-    }
-    mistakes.sort();
-    let line = |(place, mistake): Mistake| match place {
-        Place::Default => mistake,
-        Place::Line(number) => format!("{}:{number}: {mistake}", file.display()),
-        Place::Variable(name) => format!("{name}: {mistake}"),
-    };
-    Err(ConfigError::Mistakes(mistakes.into_iter().map(line).collect()))
+    let overview = Overview::new(Some(text), file, env, read);
+    overview.config()?;
+    Ok(overview.into())
 }
 
 impl Default for Config {

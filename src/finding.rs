@@ -3,8 +3,11 @@
 //!
 //! One form for every command that looks and advises. What is looked at is not known here.
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
+
+use crate::log::cause;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,21 @@ impl Finding {
     /// It does not work.
     pub fn problem(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Finding { mark: Mark::Problem, what: what.into(), remedy: remedy.into() }
+    }
+
+    /// A problem from an error whose message has its remedy behind the last semicolon.
+    pub fn error(error: &dyn Error) -> Self {
+        let finding = Finding::sentence(&error.to_string());
+        let source = error.source().map_or(String::new(), |source| format!(": {}", cause(source)));
+        Finding { what: finding.what + &source, ..finding }
+    }
+
+    /// A problem from such a message.
+    pub fn sentence(text: &str) -> Self {
+        match text.rsplit_once("; ") {
+            Some((what, remedy)) => Finding::problem(what, remedy),
+            None => Finding::problem(text, ""),
+        }
     }
 }
 
@@ -136,6 +154,19 @@ impl<'a> Report<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_cause_before_its_remedy() {
+        let file = std::path::Path::new("/no/such").to_owned();
+        let error = crate::keyring::KeyError::Added(file, io::ErrorKind::NotFound.into());
+        let expected = Finding::problem(
+            "there is no key to add at /no/such: entity not found",
+            "name the file of an RSA private key in PEM",
+        );
+        assert_eq!(Finding::error(&error), expected);
+        assert_eq!(Finding::sentence("a; b; c"), Finding::problem("a; b", "c"));
+        assert_eq!(Finding::sentence("a"), Finding::problem("a", ""));
+    }
 
     #[test]
     fn findings_are_told_in_columns_and_counted() {

@@ -51,6 +51,7 @@ pub mod workers;
 pub mod client;
 
 // The frame around them.
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod finding;

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use swob_gateway::cli::{self, Cli, Command};
 use swob_gateway::client::{phone, qr};
-use swob_gateway::config::{self, Config};
+use swob_gateway::config::{self, Config, Overview};
 use swob_gateway::keyring::{Keyring, command};
 use swob_gateway::store::at_rest::Keys;
 use swob_gateway::wire::Endpoint;
-use swob_gateway::{serve, store, takeover};
+use swob_gateway::{check, serve, store, takeover};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os().skip(1)) {
@@ -68,6 +68,15 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
             qr::run(&qr::Order { user: user.clone(), api, trust: *trust, sleep, style: style() })?;
         }
         Command::Phone(order) => phone::run(order)?,
+        Command::Check { show: true, .. } => {
+            let overview = Overview::load(cli.config.as_deref(), &environment())?;
+            print!("{overview}");
+            overview.config()?;
+        }
+        Command::Check { offline, .. } => {
+            let out = &mut std::io::stdout().lock();
+            check::run(cli.config.as_deref(), &environment(), *offline, out)?;
+        }
         Command::Migrate => {
             let settings = settings(cli)?;
             store::gateway::migrate(&settings.mysql)?;
@@ -158,10 +167,13 @@ fn style() -> qr::Style {
 }
 
 fn settings(cli: &Cli) -> Result<Config, config::ConfigError> {
+    config::load(cli.config.as_deref(), &environment())
+}
+
+fn environment() -> BTreeMap<String, String> {
     // A variable that is not UTF-8 cannot be one of ours.
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    let environment: BTreeMap<String, String> = std::env::vars_os().filter_map(text).collect();
-    config::load(cli.config.as_deref(), &environment)
+    std::env::vars_os().filter_map(text).collect()
 }

@@ -28,14 +28,23 @@ const TLS_HANDSHAKE: u8 = 22;
 /// # Errors
 /// As the kernel says: an address in use, or not of this machine.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bind(address)?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+/// Takes an address and lets nobody in yet.
+///
+/// # Errors
+/// As [`listen`].
+pub fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Counts the connections of one kind of listener.

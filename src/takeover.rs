@@ -10,6 +10,7 @@ mod table;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 use std::{error, fmt};
 
 use openssl::x509::X509;
@@ -22,6 +23,9 @@ use crate::store::StoreError;
 use crate::store::at_rest::{Keys, KeysError};
 use crate::store::survey::{Layout, Survey};
 use rows::Tally;
+
+/// A table of many rows is counted and rebuilt in minutes.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Why there is no takeover.
 #[derive(Debug)]
@@ -102,17 +106,15 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<(), TakeoverError> {
     let keys = Keys::load(config.keys.at_rest_keys.as_deref()).map_err(TakeoverError::AtRest)?;
-    let mut survey = Survey::new(&config.mysql)?;
+    let mut survey = Survey::new(&config.mysql, PATIENCE)?;
     let name = &config.mysql.database;
     let layout = survey.layout()?.ok_or_else(|| TakeoverError::NoTable(name.clone()))?;
+    let rows = survey.rows()?;
     let mut report = Report::new(out);
     report.line(format_args!(
-        "The table gateway_server_users of the database {name}, rows: {}",
-        layout.rows
+        "The table gateway_server_users of the database {name}, rows: {rows}"
     ))?;
-    let keyed = layout.unique.iter().any(|name| name.eq_ignore_ascii_case("msisdn_hash"));
-    let repeated = if keyed { 0 } else { survey.repeated().unwrap_or(0) };
-    let findings = table::judge(&layout, repeated);
+    let findings = judge_table(&mut survey, &layout);
     report.tell(&findings)?;
     if report.problems() == 0 {
         tell_rows(&mut survey, &keys, &mut report)?;
@@ -120,9 +122,16 @@ pub fn run(
     report.line("The server's key")?;
     report.tell(&judge_key(&config.keys.private_key, certificate))?;
     match report.problems() {
-        0 => change(&mut survey, &findings, dry_run, &layout, &mut report),
+        0 => change(&mut survey, &findings, dry_run, rows, &mut report),
         count => Err(TakeoverError::Problems(count)),
     }
+}
+
+/// What there is to say of the table's layout; a change is the clause that `run` runs.
+pub fn judge_table(survey: &mut Survey, layout: &Layout) -> Vec<Finding> {
+    let keyed = layout.unique.iter().any(|name| name.eq_ignore_ascii_case("msisdn_hash"));
+    let repeated = if keyed { 0 } else { survey.repeated().unwrap_or(0) };
+    table::judge(layout, repeated)
 }
 
 fn tell_rows(
@@ -194,7 +203,7 @@ fn change(
     survey: &mut Survey,
     findings: &[Finding],
     dry_run: bool,
-    layout: &Layout,
+    rows: u64,
     report: &mut Report<'_>,
 ) -> Result<(), TakeoverError> {
     let clauses: Vec<&str> = findings
@@ -212,7 +221,7 @@ fn change(
         return Ok(());
     }
     survey.alter(&statement).map_err(|error| TakeoverError::Alter(statement.clone(), error))?;
-    report.line(format_args!("Done, {} rows are as they were:\n  {statement};", layout.rows))?;
+    report.line(format_args!("Done, {} rows are as they were:\n  {statement};", rows))?;
     report.line("Start the server; the Python server can still be started as well.")?;
     Ok(())
 }

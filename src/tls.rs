@@ -145,18 +145,53 @@ impl Tls {
     }
 }
 
+/// A certificate for the server's key, and the chain behind it.
+pub struct Certificate {
+    leaf: X509,
+    issuers: Vec<X509>,
+}
+
+impl Certificate {
+    /// Reads a file with the certificate, which must be for `key`, and the chain behind it.
+    ///
+    /// # Errors
+    /// [`TlsError`], with its remedy.
+    pub fn read(path: &Path, key: &PKey<Private>) -> Result<Self, TlsError> {
+        let pem = fs::read(path).map_err(|error| TlsError::File(path.to_owned(), error))?;
+        let broken = |error| TlsError::Pem(path.to_owned(), error);
+        let mut issuers = X509::stack_from_pem(&pem).map_err(broken)?;
+        if issuers.is_empty() {
+            return Err(broken(ErrorStack::get()));
+        }
+        let leaf = issuers.remove(0);
+        let public = leaf.public_key()?;
+        if public.id() != Id::RSA {
+            return Err(TlsError::Kind(path.to_owned()));
+        }
+        if !public.public_eq(key) {
+            return Err(TlsError::Foreign(path.to_owned()));
+        }
+        Ok(Certificate { leaf, issuers })
+    }
+
+    /// When it expires.
+    pub fn until(&self) -> String {
+        self.leaf.not_after().to_string()
+    }
+
+    /// The whole days that are left; below 0 it has expired.
+    ///
+    /// # Errors
+    /// [`TlsError::OpenSsl`]
+    pub fn days_left(&self) -> Result<i32, TlsError> {
+        let left = Asn1Time::days_from_now(0)?.diff(self.leaf.not_after())?;
+        // Less than a day past is told in seconds alone.
+        Ok(if left.days == 0 && left.secs < 0 { -1 } else { left.days })
+    }
+}
+
 fn read(path: &Path, key: &PKey<Private>) -> Result<SslAcceptor, TlsError> {
-    let pem = fs::read(path).map_err(|error| TlsError::File(path.to_owned(), error))?;
-    let broken = |error| TlsError::Pem(path.to_owned(), error);
-    let mut chain = X509::stack_from_pem(&pem).map_err(broken)?.into_iter();
-    let Some(leaf) = chain.next() else { return Err(broken(ErrorStack::get())) };
-    let public = leaf.public_key()?;
-    if public.id() != Id::RSA {
-        return Err(TlsError::Kind(path.to_owned()));
-    }
-    if !public.public_eq(key) {
-        return Err(TlsError::Foreign(path.to_owned()));
-    }
+    let certificate = Certificate::read(path, key)?;
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
     // Every connection proves the certificate's key: a resumed one would hold on to a ticket's,
     // which lives as long as the process. Renegotiation is a private operation for the asking.
@@ -164,15 +199,15 @@ fn read(path: &Path, key: &PKey<Private>) -> Result<SslAcceptor, TlsError> {
     builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_RENEGOTIATION);
     builder.set_num_tickets(0)?;
     builder.set_private_key(key)?;
-    builder.set_certificate(&leaf)?;
-    for issuer in chain {
-        builder.add_extra_chain_cert(issuer)?;
-    }
-    let until = leaf.not_after();
-    if until < &*Asn1Time::days_from_now(0)? {
+    builder.set_certificate(&certificate.leaf)?;
+    let until = certificate.until();
+    if certificate.days_left()? < 0 {
         log::warn!("the TLS certificate has expired until=\"{until}\" file={}", path.display());
     } else {
         log::info!("TLS certificate until=\"{until}\"");
+    }
+    for issuer in certificate.issuers {
+        builder.add_extra_chain_cert(issuer)?;
     }
     Ok(builder.build())
 }

@@ -12,6 +12,7 @@ const CORE: &[&str] =
     &["crypto", "limit", "password", "qr", "refusal", "route", "session", "ticket", "wire"];
 const SHELLS: &[&str] = &[
     "api",
+    "check",
     "cli",
     "client",
     "config",
@@ -81,9 +82,14 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "log" => (&[], &["config"]),
         "cli" => (&[], &["client"]),
         "client" => (CORE, &["keyring", "log"]),
-        "lib" | "finding" => (&[], &[]),
-        "main" => {
-            (&["wire"], &["cli", "client", "config", "keyring", "serve", "store", "takeover"])
+        "lib" => (&[], &[]),
+        "finding" => (&[], &["log"]),
+        "main" => (
+            &["wire"],
+            &["check", "cli", "client", "config", "keyring", "serve", "store", "takeover"],
+        ),
+        "check" => {
+            (&["wire"], &["config", "finding", "keyring", "log", "net", "store", "takeover", "tls"])
         }
         "takeover" => {
             (&["crypto"], &["config", "finding", "keyring", "log", "store", "verification"])

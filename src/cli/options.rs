@@ -10,6 +10,8 @@ use crate::client::Trust;
 
 /// Each option's name, whether it takes a value, and whose it is.
 const OPTIONS: &[(&str, bool, &str)] = &[
+    ("offline", false, "check"),
+    ("show", false, "check"),
     ("dry-run", false, "takeover"),
     ("certificate", true, "takeover"),
     ("url", true, "qr"),

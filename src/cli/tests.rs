@@ -13,6 +13,9 @@ fn commands_and_options() {
     };
     check("", None, Command::Serve);
     check("serve", None, Command::Serve);
+    check("check", None, Command::Check { offline: false, show: false });
+    check("check --offline", None, Command::Check { offline: true, show: false });
+    check("--show check", None, Command::Check { offline: false, show: true });
     check("migrate", None, Command::Migrate);
     check("keys generate", None, Command::KeysGenerate);
     check("keys list", None, Command::KeysList);
@@ -90,6 +93,7 @@ fn mistakes_name_the_remedy() {
     check("keys add", "keys add names no file; write keys add FILE");
     check("keys add a b", &format!(r#""keys add a b" is not a command; {COMMANDS}"#));
     check("serve --dry-run", "--dry-run is an option of takeover alone; leave it out");
+    check("takeover --offline", "--offline is an option of check alone; leave it out");
     check("--config", "--config names no file; write --config FILE");
     check("--config=", "--config names no file; write --config FILE");
     check("--config a --config b", "--config is given twice; write it once");
@@ -122,6 +126,9 @@ fn a_file_need_not_be_unicode() {
 fn the_help_names_everything() {
     for word in [
         "serve",
+        "check",
+        "--offline",
+        "--show",
         "keys generate",
         "keys list",
         "keys rotate",

@@ -2,6 +2,7 @@
 //!
 //! Names and texts are read by the parent.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::reader::Reader;
@@ -20,6 +21,16 @@ pub struct Database {
     pub password: Secret,
     /// How the connection is encrypted; `None` leaves it plain.
     pub tls: Option<Tls>,
+}
+
+impl Database {
+    /// Whether the connection goes to another machine in clear, so that whoever carries it reads
+    /// the phones' keys.
+    pub fn is_exposed(&self) -> bool {
+        let address = self.host.parse();
+        let local = self.host == "localhost" || address.is_ok_and(|a: IpAddr| a.is_loopback());
+        !local && self.socket.is_none() && self.tls.is_none()
+    }
 }
 
 /// TLS towards a database, whose certificate has to be valid for `host`.

@@ -37,6 +37,7 @@ impl Place {
 pub type Mistake = (Place, String);
 
 /// One setting's text.
+#[derive(Clone)]
 pub struct Given {
     pub setting: &'static Setting,
     pub text: String,

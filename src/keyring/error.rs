@@ -36,7 +36,11 @@ impl fmt::Display for KeyError {
                 path.display()
             ),
             KeyError::File(path, _) => {
-                write!(f, "the server key at {} is out of reach", path.display())
+                write!(
+                    f,
+                    "the server key at {} is out of reach; let the server's account read it",
+                    path.display()
+                )
             }
             KeyError::Ring(path, _) => write!(
                 f,

@@ -1,7 +1,7 @@
 //! From the settings to the rules of each module, and what the log warns of when they do not fit
 //! together.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,9 +100,7 @@ pub(super) fn warn_of_plain_ways(config: &Config, api_at: &Endpoint) {
 }
 
 fn warn_of_plain_database(settings: &config::Database) {
-    let local = settings.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-        || settings.host == "localhost";
-    if !local && settings.socket.is_none() && settings.tls.is_none() {
+    if settings.is_exposed() {
         log::warn!(
             "plain connection to the database at host={}: whoever carries it can read the phones' \
              keys; set tls = yes beside it",
@@ -112,8 +110,7 @@ fn warn_of_plain_database(settings: &config::Database) {
 }
 
 fn warn_of_plain_http(settings: &config::Http, at: &Endpoint) {
-    let public = settings.listen.iter().any(|address| !address.ip().is_loopback());
-    if public && !at.secure {
+    if settings.is_public() && !at.secure {
         log::warn!(
             "plain HTTP on a public address: whoever carries it can read and change it; set [tls], \
              or put a TLS proxy in front and its https URL into [http] public_url"

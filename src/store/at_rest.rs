@@ -62,7 +62,12 @@ impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KeysError::File(path, _) => {
-                write!(f, "the file of [keys] at_rest_keys, {}, cannot be read", path.display())
+                write!(
+                    f,
+                    "the file of [keys] at_rest_keys, {}, cannot be read; let the server's account \
+                     read it",
+                    path.display()
+                )
             }
             KeysError::Line(path, line) => write!(
                 f,

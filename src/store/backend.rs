@@ -25,6 +25,16 @@ use credential::{Credential, Secret};
 /// The platforms of a BE without a table of them, as shipped.
 const PLATFORMS: &str = include_str!("platforms.ini");
 
+/// How `wallets` names a platform.
+pub const PLATFORM_KIND: &str = "SELECT data_type FROM information_schema.columns \
+     WHERE table_schema = DATABASE() AND table_name = 'wallets' AND column_name = 'platformId'";
+
+/// Whether this type of `wallets.platformId` holds a name, as with a later BE, which has no table
+/// of platforms (contract §6).
+pub fn has_names(kind: Option<&str>) -> bool {
+    kind.is_some_and(|kind| kind.contains("char") || kind.contains("text"))
+}
+
 /// The BE's database and files.
 pub struct Backend {
     database: std::sync::Arc<Database>,
@@ -145,12 +155,22 @@ impl Backend {
 
     fn has_platforms(&self, connection: &mut mysql::Conn) -> Result<bool, StoreError> {
         const NO_SUCH_TABLE: u16 = 1146;
+        const DENIED: u16 = 1142;
         if let Some(known) = self.has_platforms.get() {
             return Ok(*known);
         }
         let found = match connection.query_drop("SELECT 1 FROM platforms LIMIT 0") {
             Ok(()) => true,
             Err(mysql::Error::MySqlError(error)) if error.code == NO_SUCH_TABLE => false,
+            // An account with the least rights is not told that there is no such table.
+            Err(error) if matches!(&error, mysql::Error::MySqlError(e) if e.code == DENIED) => {
+                let row: Option<mysql::Row> = connection.query_first(PLATFORM_KIND)?;
+                let kind = row.and_then(|mut row| text(&mut row, 0));
+                if !has_names(kind.as_deref()) {
+                    return Err(error.into());
+                }
+                false
+            }
             Err(error) => return Err(error.into()),
         };
         Ok(*self.has_platforms.get_or_init(|| found))
@@ -211,10 +231,20 @@ impl fmt::Display for PlatformsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PlatformsError::File(path, _) => {
-                write!(f, "the list of platforms at {} cannot be read", path.display())
+                write!(
+                    f,
+                    "the list of platforms at {} cannot be read; name a readable file in [sync] \
+                     platforms_file",
+                    path.display()
+                )
             }
             PlatformsError::Form(path, _) => {
-                write!(f, "the list of platforms at {} is not an ini file", path.display())
+                write!(
+                    f,
+                    "the list of platforms at {} is not an ini file; write [name] and protocols = \
+                     oauth2 below it",
+                    path.display()
+                )
             }
             PlatformsError::Section(path, name) => write!(
                 f,

@@ -1,5 +1,5 @@
-//! How `gateway_server_users` is laid out on this server: what `swob-gateway takeover` looks at,
-//! and the one ALTER TABLE that it may need.
+//! What a database is like: how `gateway_server_users` is laid out, what the account may do, which
+//! time it is there; and the one ALTER TABLE that a takeover may need.
 //!
 //! What of it matters, and what an administrator is told, is not known here.
 
@@ -8,12 +8,10 @@ use std::time::Duration;
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, OptsBuilder};
 
+use super::backend::PLATFORM_KIND;
 use super::gateway::{self, Row};
 use super::{StoreError, options, text};
 use crate::config;
-
-/// A table of many rows is counted and rebuilt in minutes.
-const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The table as the server describes it.
 #[derive(Debug, Default)]
@@ -24,7 +22,17 @@ pub struct Layout {
     /// The columns that are a primary or unique key by themselves.
     pub unique: Vec<String>,
     pub has_primary_key: bool,
-    pub rows: u64,
+}
+
+/// Whether an account may run a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Right {
+    Given,
+    Denied,
+    /// A table is not there, or the account may know nothing of it.
+    NoTable,
+    /// The statement does not fit the tables, in the database's words.
+    Unfit(String),
 }
 
 /// A column as `information_schema` describes it.
@@ -42,17 +50,62 @@ pub struct Column {
     pub collation: Option<String>,
 }
 
-/// A connection with patience.
+/// A connection.
 pub struct Survey(Conn);
 
 impl Survey {
-    /// Connects.
+    /// Connects; each answer may take as long as `patience`.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn new(settings: &config::Database) -> Result<Self, StoreError> {
-        let patient = OptsBuilder::from_opts(options(settings)).read_timeout(Some(PATIENCE));
+    pub fn new(settings: &config::Database, patience: Duration) -> Result<Self, StoreError> {
+        let patient = OptsBuilder::from_opts(options(settings)).read_timeout(Some(patience));
         Ok(Survey(Conn::new(patient)?))
+    }
+
+    /// The name and version of the server.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn version(&mut self) -> Result<String, StoreError> {
+        let row: Option<mysql::Row> = self.0.query_first("SELECT VERSION()")?;
+        Ok(row.and_then(|mut row| text(&mut row, 0)).unwrap_or_default())
+    }
+
+    /// The seconds since 1970 by the database's clock.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn clock(&mut self) -> Result<u64, StoreError> {
+        Ok(self.0.query_first("SELECT UNIX_TIMESTAMP()")?.unwrap_or(0))
+    }
+
+    /// The type of `wallets.platformId`, where there is one (contract §6).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn platform_kind(&mut self) -> Result<Option<String>, StoreError> {
+        let row: Option<mysql::Row> = self.0.query_first(PLATFORM_KIND)?;
+        Ok(row.and_then(|mut row| text(&mut row, 0)))
+    }
+
+    /// Whether the account may run a statement, which is prepared and never run: the database asks
+    /// for the rights then.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`]
+    pub fn may(&mut self, statement: &str) -> Result<Right, StoreError> {
+        const DENIED: [u16; 3] = [1142, 1143, 1227];
+        const NO_TABLE: u16 = 1146;
+        match self.0.prep(statement) {
+            Ok(prepared) => Ok(self.0.close(prepared).map(|()| Right::Given)?),
+            Err(mysql::Error::MySqlError(error)) if DENIED.contains(&error.code) => {
+                Ok(Right::Denied)
+            }
+            Err(mysql::Error::MySqlError(error)) if error.code == NO_TABLE => Ok(Right::NoTable),
+            Err(mysql::Error::MySqlError(error)) => Ok(Right::Unfit(error.message)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The table's layout, `None` where there is no table.
@@ -81,15 +134,21 @@ impl Survey {
             "SELECT 1 FROM information_schema.statistics {HERE} AND index_name = 'PRIMARY' LIMIT 1"
         );
         let primary: Option<u8> = self.0.query_first(primary)?;
-        let rows: Option<u64> = self.0.query_first("SELECT COUNT(*) FROM gateway_server_users")?;
         Ok(Some(Layout {
             engine: text(&mut status, 0).unwrap_or_default(),
             collation: text(&mut status, 1).unwrap_or_default(),
             columns: columns.into_iter().map(column).collect(),
             unique: keys.into_iter().filter_map(|mut row| text(&mut row, 1)).collect(),
             has_primary_key: primary.is_some(),
-            rows: rows.unwrap_or(0),
         }))
+    }
+
+    /// How many rows the table has.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn rows(&mut self) -> Result<u64, StoreError> {
+        Ok(self.0.query_first("SELECT COUNT(*) FROM gateway_server_users")?.unwrap_or(0))
     }
 
     /// How many rows share their `msisdn_hash` with another, the first of each not counted.

@@ -187,7 +187,6 @@ mod tests {
             columns,
             unique: vec!["msisdn_hash".into()],
             has_primary_key: true,
-            rows: 0,
         }
     }
 

@@ -85,7 +85,7 @@ fn the_gateways_database_is_at_a_socket_and_the_bes_elsewhere_over_tls() {
 }
 
 /// The accounts' statements of sql/grants.sql, for this database and account.
-fn grants(schema: &str, account: &str) -> Vec<String> {
+pub fn grants(schema: &str, account: &str) -> Vec<String> {
     let script = include_str!("../../sql/grants.sql");
     let code: Vec<&str> = script.lines().filter(|line| !line.starts_with("--")).collect();
     let code = code.join("\n").replace("`swob_gateway`", &format!("`{schema}`"));

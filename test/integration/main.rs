@@ -3,6 +3,7 @@
 mod at_rest;
 mod attacks;
 mod away;
+mod check;
 mod clients;
 mod databases;
 mod framing;
