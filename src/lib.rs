@@ -17,6 +17,7 @@
 //! neither clock nor chance.
 #![forbid(unsafe_code)]
 
+pub mod capacity;
 pub mod crypto;
 pub mod limit;
 pub mod password;
@@ -39,6 +40,7 @@ pub mod http;
 pub mod hub;
 pub mod keyring;
 pub mod log;
+pub mod machine;
 pub mod net;
 pub mod page;
 pub mod proxy;

@@ -76,6 +76,7 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     // Signals are caught before the first thread is there, so that none is lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServeError::System)?;
     crate::log::start(&config.log)?;
+    let capacity = settings::capacity(config);
     let keyring = Arc::new(Keyring::load(&config.keys)?);
     let tls = config.tls.certificate.as_ref();
     let tls = tls.map(|file| Tls::load(file, keyring.private_key())).transpose()?.map(Arc::new);
@@ -123,9 +124,11 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     spawn("watcher", move || watch(&watched.0, watched.1.as_deref()))?;
     let serve = Arc::clone(&api);
     let serve = move |stream, peer| serve.serve(stream, peer);
-    apis.accept(settings::acceptor(config, "api", API_STACK, tls.as_ref(), serve), &leaving)?;
+    let acceptor = settings::acceptor(config, "api", capacity.api, API_STACK, tls.as_ref(), serve);
+    apis.accept(acceptor, &leaving)?;
     let serve = move |stream, peer| sockets.serve(stream, peer);
-    let acceptor = settings::acceptor(config, "socket", SOCKET_STACK, tls.as_ref(), serve);
+    let (most, tls_here) = (capacity.sockets, tls.as_ref());
+    let acceptor = settings::acceptor(config, "socket", most, SOCKET_STACK, tls_here, serve);
     dashboards.accept(acceptor, &leaving)?;
     log::info!("ready api={} sockets={}", apis.at.url("http", ""), dashboards.at.url("ws", ""));
     let greeter = Arc::clone(&api);

@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CORE: &[&str] =
-    &["crypto", "limit", "password", "qr", "refusal", "route", "session", "ticket", "wire"];
+const CORE: &[&str] = &[
+    "capacity", "crypto", "limit", "password", "qr", "refusal", "route", "session", "ticket",
+    "wire",
+];
 const SHELLS: &[&str] = &[
     "api",
     "check",
@@ -23,6 +25,7 @@ const SHELLS: &[&str] = &[
     "keyring",
     "lib",
     "log",
+    "machine",
     "main",
     "net",
     "page",
@@ -83,6 +86,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "cli" => (&[], &["client"]),
         "client" => (CORE, &["keyring", "log"]),
         "lib" => (&[], &[]),
+        "machine" => (&["capacity"], &["log"]),
         "finding" => (&[], &["log"]),
         "main" => (
             &["wire"],

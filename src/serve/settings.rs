@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::capacity::{Bound, Capacity};
 use crate::config::{self, Config};
 use crate::http::{Limits, Reply};
 use crate::hub::Admission;
+use crate::machine;
 use crate::net::{Acceptor, Gate, Stream};
 use crate::page::Page;
 use crate::password::PasswordRates;
@@ -33,6 +35,30 @@ pub(super) fn rules(config: &Config) -> Rules {
         attempts: config.limits.session_attempts,
         detached: config.limits.max_connections,
     }
+}
+
+/// How many connections each port takes: as set, or fewer where the machine does not carry them.
+/// The log names the limit that gives way first, and how to raise it to what is set.
+pub(super) fn capacity(config: &Config) -> Capacity {
+    machine::raise_descriptors();
+    let asked = config.limits.max_connections;
+    let capacity = Capacity::of(&machine::limits(), asked);
+    let Some(smallest) = capacity.smallest else { return capacity };
+    let Bound { limit, figure, used } = smallest;
+    let Capacity { api, sockets, .. } = capacity;
+    let lowered = api < asked || sockets < asked;
+    // Where all fits, the remedy is for twice as many.
+    let more = if lowered { asked } else { usize::try_from(smallest.fits()).unwrap_or(asked) };
+    let (level, done) =
+        if lowered { (log::Level::Warn, "lowered") } else { (log::Level::Info, "fits") };
+    log::log!(
+        level,
+        "max_connections {done} asked={asked} api={api} sockets={sockets} smallest={} \
+         figure={figure} used={used} remedy=\"{}\"",
+        limit.name(),
+        limit.remedy(smallest.wanted(more)),
+    );
+    capacity
 }
 
 pub(super) fn page(config: &Config, api: &Endpoint, socket: &Endpoint) -> Option<Page> {
@@ -118,16 +144,18 @@ fn warn_of_plain_http(settings: &config::Http, at: &Endpoint) {
     }
 }
 
-/// Who takes the connections of one kind, each in a thread with a stack of so many bytes.
+/// Who takes the connections of one kind, so many at most, each in a thread with a stack of so many
+/// bytes.
 pub(super) fn acceptor(
     config: &Config,
     name: &'static str,
+    most: usize,
     stack: usize,
     tls: Option<&Arc<Tls>>,
     serve: impl Fn(Stream, SocketAddr) + Send + Sync + 'static,
 ) -> Acceptor {
     let gate = Gate::new(
-        config.limits.max_connections,
+        most,
         config.limits.max_connections_per_address,
         config.http.trusted_proxies.clone(),
     );

@@ -3,6 +3,7 @@
 mod at_rest;
 mod attacks;
 mod away;
+mod capacity;
 mod check;
 mod clients;
 mod databases;

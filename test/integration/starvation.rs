@@ -162,10 +162,25 @@ fn serves_newcomers(server: &Server, phone: &Phone) {
 }
 
 /// Holds half-open connections on each port in turn until the server has none to give.
-fn exhaust(name: &str, wrapper: &[String], settings: &[(&str, &str)], number: usize) {
+fn exhaust(name: &str, settings: &[(&str, &str)], number: usize) {
+    starve(name, &[], settings, None, number);
+}
+
+/// The same with a limit that comes when the server runs: it stays below those that it starts with.
+fn starve(
+    name: &str,
+    apart: &[String],
+    settings: &[(&str, &str)],
+    limit: Option<&str>,
+    number: usize,
+) {
     let schema = Schema::new();
     let phone = Phone::new();
-    let server = Server::start_under(wrapper, &schema, &[&SETTINGS, settings].concat());
+    let server = Server::start_under(apart, &schema, &[&SETTINGS, settings].concat());
+    if let Some(limit) = limit {
+        // From outside of its namespace the server's user is this one.
+        server.limit(if getuid().is_root() { apart } else { &[] }, limit);
+    }
     serves_newcomers(&server, &phone);
     for (port, address) in [("API", &server.api), ("sockets", &server.sockets)] {
         let mut bystander = Bystander::new(&server);
@@ -185,8 +200,7 @@ fn exhaust(name: &str, wrapper: &[String], settings: &[(&str, &str)], number: us
 #[test]
 fn out_of_descriptors() {
     raise_descriptors();
-    let limit = ["prlimit", "--nofile=100:100"].map(str::to_owned);
-    exhaust("out of descriptors (100)", &limit, &[], 300);
+    starve("out of descriptors (100)", &[], &[], Some("nofile=100:100"), 300);
 }
 
 #[test]
@@ -199,16 +213,15 @@ fn out_of_threads() {
     } else {
         &["unshare", "--user"]
     };
-    let wrapper = [apart, &["prlimit", "--nproc=40"]].concat();
-    let wrapper: Vec<_> = wrapper.into_iter().map(str::to_owned).collect();
-    exhaust("out of threads (40)", &wrapper, &[], 200);
+    let apart: Vec<_> = apart.iter().map(|word| (*word).to_owned()).collect();
+    starve("out of threads (40)", &apart, &[], Some("nproc=40:40"), 200);
 }
 
 #[test]
 fn more_connections_than_the_limit() {
     raise_descriptors();
     let limit = [("GATEWAY_LIMITS_MAX_CONNECTIONS", "60")];
-    exhaust("over max_connections = 60", &[], &limit, 300);
+    exhaust("over max_connections = 60", &limit, 300);
 }
 
 #[test]
@@ -217,7 +230,7 @@ fn half_open_connections_in_number() {
     let number = if long() { 9000 } else { 1000 }.min(most);
     // Patient, so that the first one is still there when the last one comes.
     let patient = [("GATEWAY_LIMITS_HEAD_TIMEOUT", "60"), ("GATEWAY_LIMITS_REQUEST_TIMEOUT", "60")];
-    exhaust("in number", &[], &patient, number);
+    exhaust("in number", &patient, number);
 }
 
 #[test]

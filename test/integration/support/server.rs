@@ -188,6 +188,15 @@ impl Server {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Takes from the running server what it counted on when it started: a limit by its name for
+    /// prlimit(1), which the server's own user may lower.
+    pub fn limit(&self, user: &[String], limit: &str) {
+        let pid = self.child.id().to_string();
+        let words = ["prlimit".to_owned(), format!("--{limit}"), "--pid".to_owned(), pid];
+        let words = [user, &words].concat();
+        assert!(Command::new(&words[0]).args(&words[1..]).status().unwrap().success());
+    }
+
     /// Ends it as systemd does.
     pub fn stop(mut self) {
         self.signal(rustix::process::Signal::TERM);
