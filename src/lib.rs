@@ -19,6 +19,7 @@
 
 pub mod capacity;
 pub mod crypto;
+pub mod histogram;
 pub mod limit;
 pub mod password;
 pub mod qr;

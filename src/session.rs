@@ -20,6 +20,7 @@
 //! [`Sessions::poll_timeout`] says. Issuing and spending the ids of `GET` is [`crate::ticket`]'s.
 
 mod id;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 use crate::refusal::Refusal;
 
 pub use self::id::{SessionId, UserId};
+pub use self::tally::{End, Tally};
+use self::tally::{JustOver, Over};
 
 /// A socket of a dashboard, by a number that its owner never gives out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,6 +135,8 @@ pub struct Sessions<K> {
     deadlines: BTreeSet<(Instant, Due)>,
     events: VecDeque<Event>,
     detached: usize,
+    tally: Tally,
+    just_over: JustOver,
 }
 
 impl<K: Clone + PartialEq> Sessions<K> {
@@ -144,6 +149,8 @@ impl<K: Clone + PartialEq> Sessions<K> {
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             detached: 0,
+            tally: Tally::default(),
+            just_over: JustOver::default(),
         }
     }
 
@@ -180,7 +187,10 @@ impl<K: Clone + PartialEq> Sessions<K> {
                 self.deadlines.remove(&(deadline, Due::Closing(socket)));
             }
             Some(Seat::In(id)) => match self.rows.get_mut(&id) {
-                Some(Row { state: State::Shown { .. }, .. }) => drop(self.take(id)),
+                Some(Row { state: State::Shown { .. }, .. }) => {
+                    self.take(id);
+                    self.tally.end(End::Abandoned);
+                }
                 Some(row) => {
                     row.socket = None;
                     self.detached += 1;
@@ -203,6 +213,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         user: &UserId,
         key: &K,
     ) -> Result<(), Refusal> {
+        self.count_late(now, id);
         let row = find(&mut self.rows, id, user)?;
         match &row.state {
             State::Paused { key: bound } | State::Claimed { key: bound } => {
@@ -215,6 +226,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         row.deadline = now + self.rules.paused;
         self.deadlines.insert((row.deadline, Due::Session(id)));
         self.events.extend(row.socket.map(Event::Pause));
+        self.tally.scanned += 1;
         Ok(())
     }
 
@@ -233,6 +245,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         digest: [u8; 32],
         key: Option<&K>,
     ) -> Result<Attempt<K>, Refusal> {
+        self.count_late(now, id);
         let tries = self.rules.attempts;
         let row = find(&mut self.rows, id, user)?;
         let key = match (&row.state, key) {
@@ -289,6 +302,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
 
     /// The phone's key is stored: acknowledge and close.
     pub fn complete(&mut self, now: Instant, claim: Claim) {
+        self.tally.end(End::Acked);
         if let Some(socket) = self.take(claim.0).and_then(|row| row.socket) {
             self.events.push_back(Event::Ack(socket));
             self.close(now, socket, Reason::Complete);
@@ -337,7 +351,10 @@ impl<K: Clone + PartialEq> Sessions<K> {
             let row = self.rows.get_mut(&id).filter(|row| claimed(row));
             let socket = match row {
                 Some(_) => None,
-                None => self.take(id).and_then(|row| row.socket),
+                None => {
+                    self.tally.end(End::Stopped);
+                    self.take(id).and_then(|row| row.socket)
+                }
             };
             if let Some(socket) = socket {
                 self.close(now, socket, Reason::Leaving);
@@ -350,6 +367,11 @@ impl<K: Clone + PartialEq> Sessions<K> {
         self.rows.len()
     }
 
+    /// What became of all sessions so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Whether no session is in the table.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -357,6 +379,11 @@ impl<K: Clone + PartialEq> Sessions<K> {
 
     fn expire(&mut self, now: Instant, id: SessionId, mint: &mut dyn FnMut() -> SessionId) {
         let Some(mut row) = self.take(id) else { return };
+        let over = match row.state {
+            State::Shown { .. } => Over::Rotation,
+            State::Paused { .. } | State::Claimed { .. } => Over::Pause,
+        };
+        self.just_over.note(now, id, over);
         match (&mut row.state, row.socket) {
             (State::Shown { shown }, Some(socket)) if *shown < self.rules.changes => {
                 *shown += 1;
@@ -364,10 +391,17 @@ impl<K: Clone + PartialEq> Sessions<K> {
                 // which this code can be scanned.
                 row.deadline = now + self.rules.sleep;
                 row.attempts.clear();
-                self.show(mint(), row, socket);
+                return self.show(mint(), row, socket);
             }
             (_, Some(socket)) => self.close(now, socket, Reason::Expired),
             (_, None) => {}
+        }
+        self.tally.end(if over == Over::Pause { End::PausedOut } else { End::Expired });
+    }
+
+    fn count_late(&mut self, now: Instant, id: SessionId) {
+        if let Some((by, over)) = self.just_over.take(now, id) {
+            self.tally.late(by, over);
         }
     }
 
@@ -375,6 +409,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         self.deadlines.insert((row.deadline, Due::Session(id)));
         self.sockets.insert(socket, Seat::In(id));
         self.rows.insert(id, row);
+        self.tally.shown += 1;
         self.events.push_back(Event::Show(socket, id));
     }
 

@@ -9,7 +9,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const CORE: &[&str] = &[
-    "capacity", "crypto", "limit", "password", "qr", "refusal", "route", "session", "ticket",
+    "capacity",
+    "crypto",
+    "histogram",
+    "limit",
+    "password",
+    "qr",
+    "refusal",
+    "route",
+    "session",
+    "ticket",
     "wire",
 ];
 const SHELLS: &[&str] = &[

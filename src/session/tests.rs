@@ -1,4 +1,5 @@
 use super::*;
+use crate::histogram::Histogram;
 
 const RULES: Rules = Rules {
     sleep: Duration::from_secs(15),
@@ -216,4 +217,63 @@ fn a_server_that_leaves_closes_every_socket_but_lets_a_claimed_session_complete(
     desk.expect(&[Event::Close(SocketId(8), Reason::Leaving)]);
     desk.table.complete(desk.start, claim);
     desk.expect(&[Event::Ack(SOCKET), Event::Close(SOCKET, Reason::Complete)]);
+}
+
+#[test]
+fn the_tally_tells_how_sessions_end() {
+    let check = |desk: &Desk, shown, scanned, ended: &[End]| {
+        let tally = desk.table.tally();
+        assert_eq!((tally.shown, tally.scanned), (shown, scanned));
+        assert_eq!(tally.ended, End::ALL.map(|end| u64::from(ended.contains(&end))), "{ended:?}");
+    };
+    let mut desk = Desk::shown();
+    for seconds in [15, 30, 45] {
+        desk.table.handle_timeout(desk.at(seconds), &mut || id(seconds as u8));
+    }
+    check(&desk, 3, 0, &[End::Expired]);
+    desk.table.disconnect(SOCKET);
+    check(&desk, 3, 0, &[End::Expired]);
+
+    let mut desk = Desk::shown();
+    desk.table.disconnect(SOCKET);
+    check(&desk, 1, 0, &[End::Abandoned]);
+
+    // A dashboard that leaves after the scan changes nothing for the phone.
+    let mut desk = Desk::paused();
+    desk.table.disconnect(SOCKET);
+    check(&desk, 1, 1, &[]);
+    desk.pass(120, &[]);
+    check(&desk, 1, 1, &[End::PausedOut]);
+
+    let mut desk = Desk::paused();
+    let claim = desk.table.claim(id(1), &user()).unwrap();
+    desk.table.leave(desk.at(1));
+    check(&desk, 1, 1, &[]);
+    desk.table.complete(desk.at(2), claim);
+    check(&desk, 1, 1, &[End::Acked]);
+
+    let mut desk = Desk::paused();
+    desk.table.leave(desk.at(1));
+    check(&desk, 1, 1, &[End::Stopped]);
+}
+
+#[test]
+fn the_tally_tells_how_late_a_handshake_came_that_came_too_late() {
+    let late = |histogram: &Histogram| (histogram.cumulated().last().unwrap().1, histogram.sum());
+    let mut desk = Desk::shown();
+    desk.pass(15, &[Event::Show(SOCKET, id(2))]);
+    for seconds in [19, 20] {
+        let body = desk.table.attempt(desk.at(seconds), id(1), &user(), [1; 32], Some(&"key"));
+        assert_eq!(body, Err(Refusal::Session));
+    }
+    assert_eq!(late(&desk.table.tally().after_rotation), (1, 4.0));
+    assert_eq!(desk.table.begin(desk.at(20), id(9), &user(), &"key"), Err(Refusal::Session));
+    assert_eq!(late(&desk.table.tally().after_rotation), (1, 4.0));
+
+    let mut desk = Desk::paused();
+    desk.pass(120, &[Event::Close(SOCKET, Reason::Expired)]);
+    let body = desk.table.attempt(desk.at(130), id(1), &user(), [1; 32], None);
+    assert_eq!(body, Err(Refusal::Session));
+    assert_eq!(late(&desk.table.tally().after_pause), (1, 10.0));
+    assert_eq!(late(&desk.table.tally().after_rotation), (0, 0.0));
 }

@@ -84,6 +84,8 @@ pub struct Life<'a> {
     /// In half of the lives time only trickles, so that sessions without a dashboard pile up.
     calm: bool,
     sockets: u64,
+    /// Sessions that were not refused.
+    opened: u64,
     minted: u128,
     /// Each id that was ever shown, with its user.
     ids: Vec<(SessionId, usize)>,
@@ -104,6 +106,7 @@ impl<'a> Life<'a> {
             witness: Witness::default(),
             now: Instant::now(),
             sockets: 0,
+            opened: 0,
             minted: 0,
             ids: Vec::new(),
             open: Vec::new(),
@@ -145,6 +148,11 @@ impl<'a> Life<'a> {
         assert_eq!(self.table.is_empty(), self.model.sessions.is_empty());
         let next = self.model.next_deadline();
         assert_eq!(self.table.poll_timeout(), next, "deadline after {step:?}");
+        let ended: u64 = self.table.tally().ended.iter().sum();
+        let opened =
+            self.opened + u64::from(matches!((step, &outcome), (Step::Connect(_), Outcome::Done)));
+        assert_eq!(ended + self.table.len() as u64, opened, "tally after {step:?}");
+        self.opened = opened;
 
         self.watch(step, &outcome, &events, &held);
     }
