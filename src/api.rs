@@ -22,7 +22,7 @@ use crate::wire::{self, Endpoint};
 /// Everything that answers requests.
 pub struct Api {
     /// What answers need.
-    pub services: Services,
+    pub services: Arc<Services>,
     /// Where the sync socket is.
     pub socket: Endpoint,
     /// The sync page, where it is served.
@@ -51,7 +51,7 @@ impl Api {
                 Err(End::Silent) => return,
                 Err(End::Refused(refusal)) => {
                     log::info!("request refused unread status={}", refusal.status());
-                    let _ = connection.write(&Reply::refusal(&refusal), false, false);
+                    let _ = connection.write(&self.refuse(&refusal), false, false);
                     return connection.finish();
                 }
             };
@@ -69,9 +69,9 @@ impl Api {
     fn answer(&self, request: &Request, address: IpAddr) -> Reply {
         let origin = self.origins.judge(request.header("origin"));
         let mut reply = match (&request.method, &origin) {
-            (Method::Options, Origin::Foreign) => Reply::refusal(&Refusal::Origin),
+            (Method::Options, Origin::Foreign) => self.refuse(&Refusal::Origin),
             (Method::Options, _) => preflight(),
-            _ => self.dispatch(request, address).unwrap_or_else(|refusal| Reply::refusal(&refusal)),
+            _ => self.dispatch(request, address).unwrap_or_else(|refusal| self.refuse(&refusal)),
         };
         // A cache must not give one origin's answer to another's page.
         reply.headers.push(("Vary", "Origin".to_owned()));
@@ -83,6 +83,11 @@ impl Api {
             reply.headers.push(("Access-Control-Allow-Credentials", "true".to_owned()));
         }
         reply
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Reply {
+        self.services.metrics.refused(refusal);
+        Reply::refusal(refusal)
     }
 
     fn dispatch(&self, request: &Request, address: IpAddr) -> Result<Reply, Refusal> {

@@ -45,6 +45,7 @@ pub struct Config {
     /// The BE's database; `None` where it shares the gateway's.
     pub mysql_be: Option<Database>,
     pub limits: Limits,
+    pub admin: Admin,
     pub log: Log,
 }
 
@@ -160,6 +161,13 @@ pub struct Limits {
     pub password_attempts_per_address: Vec<Rate>,
     /// Wrong passwords for one user from all addresses.
     pub password_attempts_per_user: Vec<Rate>,
+}
+
+/// The loopback listener for the administrator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Of this machine alone; `None` is none.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The log.

@@ -5,6 +5,7 @@
 //! stores; so nothing is stored unless the answer is 200.
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
@@ -24,7 +25,7 @@ use crate::wire::{self, Grant, Handshake, Password};
 const NO_HASH: [u8; 128] = [b'-'; 128];
 
 impl Services {
-    /// Answers a phone at `peer`, of whatever generation.
+    /// Answers a phone at `peer`, of whatever generation, and counts the answer.
     ///
     /// # Errors
     /// The refusals of contract §3.
@@ -35,21 +36,38 @@ impl Services {
         peer: Peer,
         body: &[u8],
     ) -> Result<Value, Refusal> {
+        let start = Instant::now();
+        let answer = self.step(user, session, peer, body);
+        let outcome = answer.as_ref().map_or_else(Refusal::name, |(step, _)| *step);
+        self.metrics.handshake(outcome, start.elapsed(), SystemTime::now());
+        answer.map(|(_, answer)| answer)
+    }
+
+    /// The answer, with the name of its step.
+    fn step(
+        &self,
+        user: &UserId,
+        session: SessionId,
+        peer: Peer,
+        body: &[u8],
+    ) -> Result<(&'static str, Value), Refusal> {
         let digest = crypto::body_digest(body);
         match Handshake::parse(body)? {
             Handshake::Key(key) => {
                 self.hub.begin(session, user, &Arc::new(key))?;
-                Ok(wire::key_answer(&self.keyring.public_pem(), user, session))
+                Ok(("begun", wire::key_answer(&self.keyring.public_pem(), user, session)))
             }
             Handshake::Password(password) => {
                 let attempt = self.hub.attempt(session, user, digest, None)?;
                 let exchange = Exchange { user, session, peer, password, one_step: false };
-                self.attempt(attempt, digest, &exchange).map(|grant| grant.two_step())
+                let grant = self.attempt(attempt, digest, &exchange)?;
+                Ok(("complete", grant.two_step()))
             }
             Handshake::Both(key, password) => {
                 let attempt = self.hub.attempt(session, user, digest, Some(&Arc::new(key)))?;
                 let exchange = Exchange { user, session, peer, password, one_step: true };
-                self.attempt(attempt, digest, &exchange).map(|grant| grant.one_step())
+                let grant = self.attempt(attempt, digest, &exchange)?;
+                Ok(("complete", grant.one_step()))
             }
         }
     }

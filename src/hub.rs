@@ -4,8 +4,11 @@
 //! outlets, in order; the outlets are flushed only when the lock is released, so that no write
 //! holds it. What the changes mean is [`crate::session`]'s; how bytes leave is the outlet's.
 
+mod health;
+
 use std::collections::HashMap;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,7 @@ use crate::password::{Judgement, PasswordRates, Passwords, Try};
 use crate::refusal::Refusal;
 use crate::session::{Attempt, Claim, Event, Reason, Rules, SessionId, Sessions, SocketId, UserId};
 use crate::ticket::{self, Spent, Tickets};
+pub use health::{Stuck, View};
 
 /// What one socket is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub struct Hub {
     judged: Condvar,
     /// Wakes the timer thread when an earlier deadline has come into the table.
     earlier: Condvar,
+    /// How often the timer thread has looked at the table.
+    beats: AtomicU64,
 }
 
 struct State {
@@ -121,6 +127,7 @@ impl Hub {
             passwords: Mutex::new(Passwords::new(rates)),
             judged: Condvar::new(),
             earlier: Condvar::new(),
+            beats: AtomicU64::new(0),
         })
     }
 
@@ -244,6 +251,7 @@ impl Hub {
     /// Rotates, expires and cuts in time; never returns.
     pub fn keep_time(&self) -> ! {
         loop {
+            self.beats.fetch_add(1, Ordering::Relaxed);
             self.change(|state| state.sessions.handle_timeout(Instant::now(), &mut mint));
             let state = self.lock();
             let wait = state

@@ -20,6 +20,7 @@ use std::mem;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use openssl::pkey::{PKey, Private};
 use zeroize::Zeroizing;
@@ -50,6 +51,18 @@ struct Keys {
     current: ServerKey,
     /// The newest first.
     retired: Vec<ServerKey>,
+    ages: Ages,
+}
+
+/// How old the keys are.
+#[derive(Clone, Copy, Debug)]
+pub struct Ages {
+    /// When the current key's file was written.
+    pub current: SystemTime,
+    /// When the newest of the retired keys was last known to be current.
+    pub retired: Option<SystemTime>,
+    /// How many retired keys decrypt.
+    pub number_retired: usize,
 }
 
 /// What changes with the files: of the current key and of the ring's folder, where they are.
@@ -96,6 +109,11 @@ impl Keyring {
     /// The current key itself, for TLS.
     pub fn private_key(&self) -> PKey<Private> {
         self.keys().current.private_key()
+    }
+
+    /// How old the keys are.
+    pub fn ages(&self) -> Ages {
+        self.keys().ages
     }
 
     /// Opens what a phone has encrypted under any of the keys: the one way to the private
@@ -168,17 +186,24 @@ fn read(private_key: &Path, ring: &Ring) -> Result<Keys, KeyError> {
     for useless in &content.useless {
         log::error!("a file of the ring is of no use cause=\"{}\"", cause(useless));
     }
-    let mut retired: Vec<ServerKey> = content.kept.into_iter().map(|kept| kept.key).collect();
-    retired.retain(|key| key.fingerprint() != current.fingerprint());
+    let mut retired = content.kept;
+    retired.retain(|kept| kept.key.fingerprint() != current.fingerprint());
     for unused in retired.iter().skip(MOST - 1) {
         log::warn!(
             "an old server key is not used, since {MOST} newer ones are key={} ring={}",
-            short(unused.fingerprint()),
+            short(unused.key.fingerprint()),
             ring.folder().display()
         );
     }
     retired.truncate(MOST - 1);
-    Ok(Keys { current, retired })
+    let written = fs::metadata(private_key).and_then(|file| file.modified());
+    let ages = Ages {
+        current: written.map_err(|error| KeyError::File(private_key.to_owned(), error))?,
+        retired: retired.first().map(|kept| kept.date),
+        number_retired: retired.len(),
+    };
+    let retired = retired.into_iter().map(|kept| kept.key).collect();
+    Ok(Keys { current, retired, ages })
 }
 
 fn log_keys(keys: &Keys) {

@@ -21,6 +21,7 @@ pub mod capacity;
 pub mod crypto;
 pub mod histogram;
 pub mod limit;
+pub mod metrics;
 pub mod password;
 pub mod qr;
 pub mod refusal;
@@ -36,6 +37,7 @@ pub mod services;
 pub mod verification;
 
 // The shells own one outside thing each.
+pub mod admin;
 pub mod api;
 pub mod http;
 pub mod hub;

@@ -5,7 +5,7 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,12 +53,14 @@ pub struct Gate {
     /// Whose connections are other people's: no cap per address holds for them.
     proxies: Vec<Network>,
     live: Mutex<(usize, Counts<Peer>)>,
+    turned_away: AtomicU64,
 }
 
 impl Gate {
     /// At most this many connections in all, and of one peer that is no proxy.
     pub fn new(most: usize, per_address: usize, proxies: Vec<Network>) -> Arc<Self> {
-        Arc::new(Gate { most, proxies, live: Mutex::new((0, Counts::new(per_address))) })
+        let live = Mutex::new((0, Counts::new(per_address)));
+        Arc::new(Gate { most, proxies, live, turned_away: AtomicU64::new(0) })
     }
 
     fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
@@ -78,6 +80,16 @@ impl Gate {
     /// How many connections are live.
     pub fn live(&self) -> usize {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// How many may be.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many newcomers found no place.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 }
 
@@ -133,7 +145,10 @@ impl Acceptor {
     fn admit(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr) {
         let place = match self.gate.enter(address.ip()) {
             Ok(place) => place,
-            Err(refusal) => return self.turn_away(&tcp, &refusal),
+            Err(refusal) => {
+                self.gate.turned_away.fetch_add(1, Ordering::Relaxed);
+                return self.turn_away(&tcp, &refusal);
+            }
         };
         // What is written is meant to leave at once: a frame behind the answer to an upgrade would
         // else wait for the peer's delayed acknowledgement, 40 ms.

@@ -54,6 +54,56 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every [`Self::name`], for who counts them.
+    pub const NAMES: [&str; 20] = [
+        "malformed",
+        "undecipherable",
+        "credentials",
+        "origin",
+        "forged",
+        "removal",
+        "session",
+        "path",
+        "method",
+        "late",
+        "body",
+        "upgrade",
+        "attempts",
+        "crowd",
+        "head",
+        "fault",
+        "coding",
+        "full",
+        "away",
+        "unsure",
+    ];
+
+    /// The refusal in one word, whatever else it holds.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Refusal::Malformed(_) => "malformed",
+            Refusal::Undecipherable => "undecipherable",
+            Refusal::Credentials => "credentials",
+            Refusal::Origin => "origin",
+            Refusal::Forged => "forged",
+            Refusal::Removal => "removal",
+            Refusal::Session => "session",
+            Refusal::Path => "path",
+            Refusal::Method(_) => "method",
+            Refusal::Late => "late",
+            Refusal::Body => "body",
+            Refusal::Upgrade => "upgrade",
+            Refusal::Attempts(_) => "attempts",
+            Refusal::Crowd(_) => "crowd",
+            Refusal::Head => "head",
+            Refusal::Fault => "fault",
+            Refusal::Coding => "coding",
+            Refusal::Full(_) => "full",
+            Refusal::Away(_) => "away",
+            Refusal::Unsure(_) => "unsure",
+        }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
@@ -140,6 +190,8 @@ mod tests {
             Refusal::Away(wait),
             Refusal::Unsure(wait),
         ];
+        // In the order of the list, so that a name left out or told twice is found.
+        assert_eq!(all.map(|refusal| refusal.name()), Refusal::NAMES);
         for refusal in all {
             let told = refusal.status() < 500 || refusal == Refusal::Coding;
             assert_eq!(!refusal.reason().is_empty(), told, "{refusal:?}");

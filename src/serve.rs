@@ -12,6 +12,7 @@ use std::{error, fmt, io, thread};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::admin::Admin;
 use crate::api::Api;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -84,13 +85,14 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
         Hub::new(settings::rules(config), settings::admission(config), settings::rates(config))
             .map_err(ServeError::Random)?,
     );
-    let services = services(config, &hub, &keyring)?;
+    let services = Arc::new(services(config, &hub, &keyring)?);
 
     let secure = tls.is_some();
     let (http, websocket) = (&config.http, &config.websocket);
     let apis = Listeners::open("http", &http.listen, http.public_url.as_ref(), secure)?;
     let dashboards =
         Listeners::open("websocket", &websocket.listen, websocket.public_url.as_ref(), secure)?;
+    let admins = Listeners::open("admin", config.admin.listen.as_slice(), None, false)?;
     settings::warn_of_plain_ways(config, &apis.at);
 
     let limits = settings::limits(config);
@@ -99,7 +101,7 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     let proxies = Arc::new(Proxies::new(config.http.trusted_proxies.clone()));
     let leaving = Arc::new(AtomicBool::new(false));
     let api = Arc::new(Api {
-        services,
+        services: Arc::clone(&services),
         socket: dashboards.at.clone(),
         page,
         origins: origins.clone(),
@@ -114,6 +116,7 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
         api: apis.at.clone(),
         origins,
         proxies,
+        metrics: Arc::clone(&services.metrics),
         limits,
         socket_limits: settings::socket_limits(config),
     };
@@ -124,21 +127,25 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     spawn("watcher", move || watch(&watched.0, watched.1.as_deref()))?;
     let serve = Arc::clone(&api);
     let serve = move |stream, peer| serve.serve(stream, peer);
-    let acceptor = settings::acceptor(config, "api", capacity.api, API_STACK, tls.as_ref(), serve);
-    apis.accept(acceptor, &leaving)?;
+    let (most, tls_here) = (capacity.api, tls.as_ref());
+    let for_api = settings::acceptor(config, "api", most, API_STACK, tls_here, serve);
     let serve = move |stream, peer| sockets.serve(stream, peer);
-    let (most, tls_here) = (capacity.sockets, tls.as_ref());
-    let acceptor = settings::acceptor(config, "socket", most, SOCKET_STACK, tls_here, serve);
-    dashboards.accept(acceptor, &leaving)?;
+    let most = capacity.sockets;
+    let for_socket = settings::acceptor(config, "socket", most, SOCKET_STACK, tls_here, serve);
+    let gates = [&for_api, &for_socket].map(|it| (it.name, Arc::clone(&it.gate)));
+    let admin = Admin::new(&services, tls_here, gates.into());
+    admins.accept(settings::admin_acceptor(admin), &leaving)?;
+    apis.accept(for_api, &leaving)?;
+    dashboards.accept(for_socket, &leaving)?;
     log::info!("ready api={} sockets={}", apis.at.url("http", ""), dashboards.at.url("ws", ""));
-    let greeter = Arc::clone(&api);
-    spawn("greeter", move || greet(&greeter.services))?;
+    spawn("greeter", move || greet(&services))?;
 
     let signal = wait_for_end(&mut signals, &keyring, tls.as_deref());
     log::info!("leaving signal={signal} sockets={}", hub.sockets());
     leaving.store(true, Ordering::Relaxed);
     apis.close();
     dashboards.close();
+    admins.close();
     drain(&hub, &api);
     Ok(())
 }
@@ -186,6 +193,7 @@ fn services(
         workers: Workers::new(),
         backend: Backend::new(backend, &config.keys, listed),
         gateway,
+        metrics: Arc::default(),
         removers: config.limits.removal_allowed_addresses.clone(),
     })
 }

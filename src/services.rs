@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use zeroize::Zeroizing;
 
@@ -12,6 +13,7 @@ use crate::hub::Hub;
 use crate::keyring::Keyring;
 use crate::limit::Peer;
 use crate::log::cause;
+use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::store::backend::Backend;
 use crate::store::{Database, StoreError};
@@ -29,6 +31,8 @@ pub struct Services {
     pub backend: Backend,
     /// Where the gateway's own table is.
     pub gateway: Arc<Database>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// The addresses that may remove users; empty is everyone.
     pub removers: Vec<IpAddr>,
 }
@@ -46,7 +50,10 @@ impl Services {
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let _turn = self.workers.enter(peer)?;
         log::trace!("private key used");
-        self.keyring.open(ciphertext, digests)
+        let start = Instant::now();
+        let opened = self.keyring.open(ciphertext, digests);
+        self.metrics.key_worked(start.elapsed());
+        opened
     }
 }
 

@@ -25,6 +25,7 @@ use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::hub::{Hub, Notice, Outlet};
 use crate::limit::Peer;
 use crate::log::short;
+use crate::metrics::Metrics;
 use crate::net::Stream;
 use crate::proxy::Proxies;
 use crate::refusal::Refusal;
@@ -73,6 +74,8 @@ pub struct Sockets {
     pub origins: Origins,
     /// Who the client is.
     pub proxies: Arc<Proxies>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// How long and how large the upgrade may be.
     pub limits: Limits,
     /// What may come after it.
@@ -95,7 +98,7 @@ impl Sockets {
             Err(End::Refused(refusal)) => refusal,
             Err(End::Silent) => return,
         };
-        refuse(connection, &refusal);
+        self.refuse(connection, &refusal);
     }
 
     fn open(&self, connection: Connection, upgrade: &Upgrade<'_>, peer: Peer) {
@@ -111,7 +114,7 @@ impl Sockets {
         let outlet = Arc::clone(&socket);
         let seat = match self.hub.connect(&upgrade.user, upgrade.ticket, peer, outlet) {
             Ok(seat) => seat,
-            Err(refusal) => return refuse(connection, &refusal),
+            Err(refusal) => return self.refuse(connection, &refusal),
         };
         let user = short(upgrade.user.as_str());
         log::info!("socket opened user={user}");
@@ -121,6 +124,13 @@ impl Sockets {
             Ok(()) => log::info!("socket closed user={user}"),
             Err(error) => log::info!("socket lost user={user} cause={error}"),
         }
+    }
+
+    fn refuse(&self, mut connection: Connection, refusal: &Refusal) {
+        log::info!("socket refused status={}", refusal.status());
+        self.metrics.refused(refusal);
+        let _ = connection.write(&Reply::refusal(refusal), false, false);
+        connection.finish();
     }
 }
 
@@ -157,12 +167,6 @@ struct Upgrade<'a> {
     user: UserId,
     ticket: &'a str,
     accept: String,
-}
-
-fn refuse(mut connection: Connection, refusal: &Refusal) {
-    log::info!("socket refused status={}", refusal.status());
-    let _ = connection.write(&Reply::refusal(refusal), false, false);
-    connection.finish();
 }
 
 struct Socket {

@@ -18,6 +18,7 @@ use mysql::{Conn, Opts, OptsBuilder, Row, SslOpts, Value};
 
 use self::at_rest::Keys;
 use crate::config;
+use crate::histogram::{Histogram, WAITS};
 use crate::refusal::Refusal;
 
 /// Connections to one database. Few, because a handshake needs one for a millisecond only.
@@ -110,6 +111,18 @@ struct State {
     idle: Vec<Conn>,
     /// Until when callers are sent away at once; past it, one of them tries.
     away_until: Option<Instant>,
+    record: Record,
+}
+
+/// How a database has served so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// How long callers waited for its answer, or for the want of one.
+    pub waits: Histogram,
+    /// Of those without an answer, to whom it was away.
+    pub away: u64,
+    /// Whom it refused a statement, or answered otherwise than it must.
+    pub faults: u64,
 }
 
 impl Database {
@@ -118,7 +131,12 @@ impl Database {
         Database {
             opts: options(settings),
             at_rest: Keys::default(),
-            state: Mutex::new(State { free: CONNECTIONS, idle: Vec::new(), away_until: None }),
+            state: Mutex::new(State {
+                free: CONNECTIONS,
+                idle: Vec::new(),
+                away_until: None,
+                record: Record { waits: Histogram::new(WAITS), away: 0, faults: 0 },
+            }),
             freed: Condvar::new(),
         }
     }
@@ -137,7 +155,9 @@ impl Database {
         &self,
         work: impl FnOnce(&mut Conn) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (_turn, idle) = self.turn()?;
+        let start = Instant::now();
+        let turn = self.turn();
+        let (_turn, idle) = turn.inspect_err(|_| self.lock().record.away += 1)?;
         let result = self.connection(idle).and_then(|mut connection| {
             let result = work(&mut connection);
             // A connection that failed may still have an answer under way, which is not for the
@@ -146,6 +166,7 @@ impl Database {
             Ok((result?, sound.then_some(connection)))
         });
         let mut state = self.lock();
+        state.record.waits.observe(start.elapsed());
         match result {
             Ok((answer, connection)) => {
                 state.away_until = None;
@@ -155,11 +176,19 @@ impl Database {
             Err(error) => {
                 if let StoreError::Away(_) = error {
                     state.away_until = Some(Instant::now() + PAUSE);
+                    state.record.away += 1;
                     self.freed.notify_all();
+                } else {
+                    state.record.faults += 1;
                 }
                 Err(error)
             }
         }
+    }
+
+    /// How it has served so far.
+    pub fn record(&self) -> Record {
+        self.lock().record
     }
 
     /// A connection that lives: the idle one, unless the database has ended it since.

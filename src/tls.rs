@@ -116,6 +116,18 @@ impl Tls {
         Ssl::new(self.acceptor.read().unwrap_or_else(PoisonError::into_inner).context())
     }
 
+    /// From when until when the certificate holds, in seconds since 1970.
+    pub fn validity(&self) -> Option<(i64, i64)> {
+        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner);
+        let leaf = acceptor.context().certificate()?;
+        let epoch = Asn1Time::from_unix(0).ok()?;
+        let seconds = |time| {
+            let since = epoch.diff(time).ok()?;
+            Some(i64::from(since.days) * 24 * 3600 + i64::from(since.secs))
+        };
+        Some((seconds(leaf.not_before())?, seconds(leaf.not_after())?))
+    }
+
     /// Reads the certificate anew, for `key`; where it is wrong, the old one stays and the log
     /// says why.
     pub fn reload(&self, key: PKey<Private>) {

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::histogram::{Histogram, WAITS};
 use crate::limit::{Counts, Peer};
 use crate::refusal::Refusal;
 
@@ -24,6 +25,20 @@ pub struct Workers {
 struct State {
     free: usize,
     busy: Counts<Peer>,
+    queue: Queue,
+}
+
+/// How the queue is, for the administrator.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// How many operations run at once at most.
+    pub workers: usize,
+    /// How many run now.
+    pub busy: usize,
+    /// How many wait now.
+    pub waiting: usize,
+    /// How long those waited that had their turn.
+    pub waits: Histogram,
 }
 
 /// A worker's turn, over when dropped.
@@ -40,7 +55,8 @@ impl Workers {
     }
 
     fn of(number: usize) -> Self {
-        let state = State { free: number, busy: Counts::new(PER_PEER) };
+        let queue = Queue { workers: number, busy: 0, waiting: 0, waits: Histogram::new(WAITS) };
+        let state = State { free: number, busy: Counts::new(PER_PEER), queue };
         Workers { state: Mutex::new(state), freed: Condvar::new() }
     }
 
@@ -49,20 +65,30 @@ impl Workers {
     /// # Errors
     /// [`Refusal::Full`] when none is free in time.
     pub fn enter(&self, peer: Peer) -> Result<Turn<'_>, Refusal> {
-        let patience = Instant::now() + PATIENCE;
+        let start = Instant::now();
         let mut state = self.lock();
-        loop {
+        state.queue.waiting += 1;
+        let entered = loop {
             if state.free > 0 && state.busy.enter(peer) {
                 state.free -= 1;
-                return Ok(Turn { workers: self, peer });
+                state.queue.waits.observe(start.elapsed());
+                break Ok(Turn { workers: self, peer });
             }
-            let left = patience.saturating_duration_since(Instant::now());
+            let left = PATIENCE.saturating_sub(start.elapsed());
             if left.is_zero() {
-                return Err(Refusal::Full(PATIENCE));
+                break Err(Refusal::Full(PATIENCE));
             }
             let waited = self.freed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        };
+        state.queue.waiting -= 1;
+        entered
+    }
+
+    /// How the queue is now.
+    pub fn queue(&self) -> Queue {
+        let state = self.lock();
+        Queue { busy: state.queue.workers - state.free, ..state.queue }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -129,6 +155,15 @@ mod tests {
     fn who_finds_no_worker_in_time_is_refused() {
         let workers = Workers::of(1);
         let _busy = workers.enter(peer(1)).unwrap();
-        assert_eq!(workers.enter(peer(2)).map(drop), Err(Refusal::Full(PATIENCE)));
+        thread::scope(|scope| {
+            let late = scope.spawn(|| workers.enter(peer(2)).map(drop));
+            while workers.queue().waiting == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(late.join().unwrap(), Err(Refusal::Full(PATIENCE)));
+        });
+        let Queue { workers, busy, waiting, waits } = workers.queue();
+        assert_eq!((workers, busy, waiting), (1, 1, 0));
+        assert_eq!(waits.cumulated().last(), Some((None, 1)));
     }
 }

@@ -13,6 +13,7 @@ const CORE: &[&str] = &[
     "crypto",
     "histogram",
     "limit",
+    "metrics",
     "password",
     "qr",
     "refusal",
@@ -22,6 +23,7 @@ const CORE: &[&str] = &[
     "wire",
 ];
 const SHELLS: &[&str] = &[
+    "admin",
     "api",
     "check",
     "cli",
@@ -82,13 +84,14 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "handshake" | "removal" | "verification" => (CORE, &["hub", "services", "store"]),
         "hub" | "workers" => (CORE, &[]),
         "keyring" | "store" => {
-            (&["crypto", "limit", "refusal", "session", "wire"], &["config", "log"])
+            (&["crypto", "histogram", "limit", "refusal", "session", "wire"], &["config", "log"])
         }
         "net" => (&["limit", "refusal"], &["tls"]),
         "tls" => (&[], &["log"]),
         "proxy" => (&["limit"], &["http"]),
         "http" => (&["refusal", "wire"], &["net"]),
         "api" | "socket" => (CORE, &["http", "hub", "log", "net", "page", "proxy", "services"]),
+        "admin" => (CORE, &["http", "hub", "log", "net", "services", "store", "tls"]),
         "page" => (CORE, &["http"]),
         "config" => (&["limit", "password", "wire"], &[]),
         "log" => (&[], &["config"]),

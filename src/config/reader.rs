@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::source::{Given, Mistake, Place, Source};
 use super::value::{self, Bad};
-use super::{Config, Http, Keys, Limits, Log, Page, Secret, ServerTls, Sync, WebSocket};
+use super::{Admin, Config, Http, Keys, Limits, Log, Page, Secret, ServerTls, Sync, WebSocket};
 use crate::wire::Endpoint;
 
 /// Turns texts into values. A text that is wrong is noted, and its default goes on in its place,
@@ -65,6 +65,7 @@ impl<'a> Reader<'a> {
             mysql,
             mysql_be,
             limits: self.limits(),
+            admin: Admin { listen: self.optional("admin", "listen", value::loopback) },
             log: Log {
                 level: self.get("log", "level", value::level),
                 file: self.path("log", "file"),

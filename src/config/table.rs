@@ -116,6 +116,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("limits", "password_attempts", "3/2m, 5/15m, 7/1h, 9/1d"),
     plain("limits", "password_attempts_per_address", "30/15m"),
     plain("limits", "password_attempts_per_user", "50/1h"),
+    plain("admin", "listen", "127.0.0.1:15001"),
     plain("log", "level", "info"),
     plain("log", "file", ""),
 ];

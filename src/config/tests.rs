@@ -118,6 +118,7 @@ fn the_defaults() {
     assert_eq!(config.limits.max_sockets_per_user_and_address, 10);
     assert_eq!(config.limits.idle_timeout, Duration::from_secs(15));
     assert_eq!(config.limits.request_timeout, Duration::from_secs(10));
+    assert_eq!(config.admin.listen, Some("127.0.0.1:15001".parse().unwrap()));
     assert_eq!(config.log, Log { level: LevelFilter::Info, file: None });
 }
 
@@ -286,7 +287,7 @@ fn all_mistakes_at_once_in_the_order_of_their_places() {
             "ini:14: [http] host is not a known key; it belongs under [mysql]",
             "ini:15: [http] colour is not a known key; its keys are listen, public_url, allowed_origins, trusted_proxies",
             "ini:16: [colour] is not a known section; the sections are \
-             http, websocket, tls, sync, page, keys, mysql, mysql_be, limits, log",
+             http, websocket, tls, sync, page, keys, mysql, mysql_be, limits, admin, log",
             "ini:18: [limits] idle_timeout is empty; write for example 15 or 0.5",
             "GATEWAY_HTTP_LISTN: is not a known variable; did you mean GATEWAY_HTTP_LISTEN?",
             "GATEWAY_LOG_LEVEL: [log] level = loud is not a level; write error, warn, info, debug or trace",

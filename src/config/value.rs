@@ -138,6 +138,16 @@ pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, Bad> {
     if found.is_empty() { bad(what, remedy) } else { Ok(found) }
 }
 
+/// An address to listen on that this machine alone reaches.
+pub fn loopback(text: &str) -> Result<SocketAddr, Bad> {
+    let remedy = "write for example 127.0.0.1:15001 or [::1]:15001, or nothing for no listener";
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => bad("is reached from other machines, which this listener must not be", remedy),
+        Err(_) => bad("is not an IP address with a port", remedy),
+    }
+}
+
 /// IP addresses of peers, maybe none.
 pub fn peers(text: &str) -> Result<Vec<IpAddr>, Bad> {
     let remedy = "write for example 192.0.2.7, or several with commas between";

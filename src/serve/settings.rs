@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::{self, Admin};
 use crate::capacity::{Bound, Capacity};
 use crate::config::{self, Config};
 use crate::http::{Limits, Reply};
@@ -162,4 +163,16 @@ pub(super) fn acceptor(
     let tls = tls.map(|tls| (Arc::clone(tls), config.limits.request_timeout));
     let refuse = |refusal: &_| Reply::refusal(refusal).bytes(false, false);
     Acceptor { name, gate, tls, stack, serve: Box::new(serve), refuse }
+}
+
+/// The same for the administrator: few, from this machine, in plain HTTP.
+pub(super) fn admin_acceptor(admin: Admin) -> Acceptor {
+    Acceptor {
+        name: "admin",
+        gate: Gate::new(admin::CONNECTIONS, admin::CONNECTIONS, Vec::new()),
+        tls: None,
+        stack: API_STACK,
+        serve: Box::new(move |stream, _| admin.serve(stream)),
+        refuse: |refusal| Reply::refusal(refusal).bytes(false, false),
+    }
 }

@@ -7,7 +7,7 @@
 mod credential;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::{error, fmt, fs, io};
 
 use ini::{Ini, ParseOption};
@@ -15,7 +15,7 @@ use mysql::prelude::Queryable as _;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Database, StoreError, text};
+use super::{Database, Record, StoreError, text};
 use crate::config;
 use crate::crypto::removal::BackendKey;
 use crate::session::UserId;
@@ -37,7 +37,7 @@ pub fn has_names(kind: Option<&str>) -> bool {
 
 /// The BE's database and files.
 pub struct Backend {
-    database: std::sync::Arc<Database>,
+    database: Arc<Database>,
     salt: Credential,
     shared_key: Credential,
     has_platforms: OnceLock<bool>,
@@ -55,11 +55,7 @@ pub struct Candidate {
 impl Backend {
     /// The BE behind `database`, with its secrets in files where `keys` names them. `listed` is
     /// for a BE without a table of platforms.
-    pub fn new(
-        database: std::sync::Arc<Database>,
-        keys: &config::Keys,
-        listed: Vec<Platform>,
-    ) -> Self {
+    pub fn new(database: Arc<Database>, keys: &config::Keys, listed: Vec<Platform>) -> Self {
         Backend {
             database,
             salt: Credential::salt(keys.hashing_salt_file.clone()),
@@ -174,6 +170,21 @@ impl Backend {
             Err(error) => return Err(error.into()),
         };
         Ok(*self.has_platforms.get_or_init(|| found))
+    }
+
+    /// Whether salt and users are there and readable.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn ready(&self) -> Result<(), StoreError> {
+        self.salt()?;
+        self.database
+            .run(|connection| Ok(connection.query_drop("SELECT id, password FROM users LIMIT 0")?))
+    }
+
+    /// How its database has served so far; `None` where that is the `other` one, which tells it.
+    pub fn record(&self, other: &Arc<Database>) -> Option<Record> {
+        (!Arc::ptr_eq(&self.database, other)).then(|| self.database.record())
     }
 
     /// Looks at what is there once, for the log: the salt and the layout.

@@ -1,5 +1,6 @@
 //! The real binary on a real MariaDB with real sockets: one file a topic, a fresh schema a test.
 
+mod admin;
 mod at_rest;
 mod attacks;
 mod away;

@@ -1,11 +1,11 @@
-//! What no log and no memory may hold afterwards.
+//! What no log, no metric and no memory may hold afterwards.
 
 use openssl::symm::{Cipher, encrypt};
 use serde_json::json;
 
 use crate::support::server::KEY;
 use crate::support::{
-    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request, until,
+    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, get, post, request, until,
 };
 
 const WRONG: &str = "a wrong secret";
@@ -67,6 +67,14 @@ impl Flows<'_> {
         self.verifications(&phone, &android);
     }
 
+    /// A code that was scanned when the next one was shown.
+    fn late_handshake(&mut self) {
+        let (mut dashboard, url) = self.code();
+        let next = dashboard.url();
+        self.secrets.push(next.split('/').nth(8).unwrap().to_owned());
+        self.post(&url, &Phone::new().key_body(), 404);
+    }
+
     fn verifications(&mut self, phone: &Phone, stranger: &Phone) {
         const PATH: &str = "/v2/sync/users/verification";
         let pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
@@ -93,9 +101,10 @@ impl Flows<'_> {
 }
 
 #[test]
-fn no_secret_is_told_to_the_log_or_in_a_refusal() {
+fn no_secret_is_told_to_the_log_the_metrics_or_in_a_refusal() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[("GATEWAY_LOG_LEVEL", "trace")]);
+    let settings = [("GATEWAY_LOG_LEVEL", "trace"), ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "9")];
+    let server = Server::start(&schema, &settings);
     let known = [PASSWORD, WRONG, SALT, SHARED_KEY, USER, &schema.password];
     let mut flows = Flows {
         server: &server,
@@ -104,10 +113,11 @@ fn no_secret_is_told_to_the_log_or_in_a_refusal() {
         refusals: Vec::new(),
     };
     flows.handshakes();
+    flows.late_handshake();
     flows.removals();
     let Flows { number, mut secrets, refusals, .. } = flows;
     secrets.push(number);
-    assert_eq!((secrets.len(), refusals.len()), (14, 7));
+    assert_eq!((secrets.len(), refusals.len()), (17, 8));
     until("the last flow is logged", || server.log().matches("removal address=").count() > 1);
     let log = server.log();
     for secret in &secrets {
@@ -118,6 +128,53 @@ fn no_secret_is_told_to_the_log_or_in_a_refusal() {
         }
     }
     assert!(log.contains(&USER[..8]), "{log}");
+    let metrics = server.metrics();
+    for secret in &secrets {
+        // Not even as much of an id as the log tells.
+        assert!(!metrics.contains(&secret[..8]), "{secret} is in the metrics:\n{metrics}");
+    }
+    counted(&metrics);
+    words_alone(&metrics);
+}
+
+/// What was looked through is what the flows have left.
+fn counted(metrics: &str) {
+    for sample in [
+        "handshakes_total{outcome=\"begun\"} 1",
+        "handshakes_total{outcome=\"complete\"} 2",
+        "handshakes_total{outcome=\"credentials\"} 2",
+        "handshakes_total{outcome=\"session\"} 2",
+        "handshake_late_seconds_count{after=\"rotation\"} 1",
+        "sessions_ended_total{outcome=\"acked\"} 2",
+        "refusals_total{reason=\"forged\"} 1",
+        "refusals_total{reason=\"removal\"} 1",
+    ] {
+        assert!(metrics.contains(&format!("\nswob_gateway_{sample}\n")), "{sample}:\n{metrics}");
+    }
+}
+
+/// A label's value is one of a few words: no address, no number, nothing from outside.
+fn words_alone(metrics: &str) {
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        let labels = line.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+        for (name, value) in labels.split(',').filter_map(|label| label.split_once('=')) {
+            let value = value.trim_matches('"');
+            let word = value.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            assert!(matches!(name, "le" | "version") || (word && value.len() < 20), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_reason_of_a_database_that_refuses_the_account_holds_no_password() {
+    let schema = Schema::new();
+    let server = Server::start(&schema, &[("GATEWAY_MYSQL_PASSWORD", "no-such-password")]);
+    let mut answer = String::new();
+    until("the reason is told", || {
+        answer = get(&server.admin, "/readyz").text();
+        answer.contains("denied")
+    });
+    assert!(!answer.contains("no-such-password") && !answer.contains(&schema.password), "{answer}");
 }
 
 #[test]

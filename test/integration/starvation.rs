@@ -265,6 +265,7 @@ fn a_log_on_a_full_disk_stops_nobody() {
         .envs(schema.variables())
         .envs([("GATEWAY_HTTP_LISTEN", &api), ("GATEWAY_WEBSOCKET_LISTEN", &sockets)])
         .envs([("GATEWAY_LOG_FILE", "/dev/full"), ("GATEWAY_LOG_LEVEL", "trace")])
+        .env("GATEWAY_ADMIN_LISTEN", "")
         .spawn()
         .unwrap();
     until("the server listens", || TcpStream::connect(&sockets).is_ok());

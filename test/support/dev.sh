@@ -37,6 +37,7 @@ choose_settings() {
     done
     if [ $# -gt 0 ]; then
         : "${GATEWAY_HTTP_LISTEN=127.0.0.1:$(free_port)}" "${GATEWAY_WEBSOCKET_LISTEN=127.0.0.1:$(free_port)}"
+        export "GATEWAY_ADMIN_LISTEN=${GATEWAY_ADMIN_LISTEN-127.0.0.1:0}"
     elif [ -s /proc/net/if_inet6 ]; then
         : "${GATEWAY_HTTP_LISTEN=0.0.0.0:15000, [::]:15000}" "${GATEWAY_WEBSOCKET_LISTEN=0.0.0.0:6996, [::]:6996}"
     else

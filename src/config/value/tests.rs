@@ -93,6 +93,20 @@ fn listen_addresses() {
 }
 
 #[test]
+fn an_address_that_this_machine_alone_reaches() {
+    for text in ["127.0.0.1:0", "127.8.8.8:15001", "[::1]:15001"] {
+        assert_eq!(loopback(text), Ok(text.parse().unwrap()));
+    }
+    for text in ["0.0.0.0:15001", "[::]:15001", "192.0.2.7:15001"] {
+        let expected = "is reached from other machines, which this listener must not be";
+        assert_eq!(what(loopback(text)), Err(expected.to_owned()), "{text}");
+    }
+    for text in ["", "15001", "localhost:15001", "127.0.0.1"] {
+        assert!(loopback(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn addresses_of_peers() {
     let check = |text, expected: &[&str]| {
         let expected = expected.iter().map(|text| text.parse().unwrap()).collect();

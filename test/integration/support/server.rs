@@ -26,6 +26,8 @@ pub struct Server {
     pub api: String,
     /// `address:port` of the sockets.
     pub sockets: String,
+    /// `address:port` of the administrator's listener.
+    pub admin: String,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -103,6 +105,7 @@ impl Server {
         command
             .env("GATEWAY_HTTP_LISTEN", "127.0.0.1:0")
             .env("GATEWAY_WEBSOCKET_LISTEN", "127.0.0.1:0")
+            .env("GATEWAY_ADMIN_LISTEN", "127.0.0.1:0")
             .env("GATEWAY_LOG_LEVEL", "debug")
             // No code changes under a test that does not ask for it, however slow the machine is.
             .env("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600")
@@ -120,8 +123,14 @@ impl Server {
             }
         };
         thread::Builder::new().spawn(collect).unwrap();
-        let mut server =
-            Server { child, _folder: folder, api: String::new(), sockets: String::new(), log };
+        let mut server = Server {
+            child,
+            _folder: folder,
+            api: String::new(),
+            sockets: String::new(),
+            admin: String::new(),
+            log,
+        };
         until("the server is ready", || {
             assert!(server.child.try_wait().unwrap().is_none(), "{}", server.log());
             server.log().contains("BE database") && server.log().contains("ready api=")
@@ -133,6 +142,11 @@ impl Server {
         };
         server.api = address("listening api=");
         server.sockets = address("listening socket=");
+        server.admin = if log.contains("listening admin=") {
+            address("listening admin=")
+        } else {
+            String::new()
+        };
         server
     }
 
@@ -146,6 +160,20 @@ impl Server {
         let answer = get(&self.api, &format!("/v2/sync/users/{user}"));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.text()
+    }
+
+    /// What Prometheus would read.
+    pub fn metrics(&self) -> String {
+        let answer = get(&self.admin, "/metrics");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text()
+    }
+
+    /// The value of one sample, by its name with its labels.
+    pub fn metric(&self, sample: &str) -> f64 {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {sample} in:\n{metrics}")).parse().unwrap()
     }
 
     /// Whether the server still serves.

@@ -1,0 +1,358 @@
+//! The text that Prometheus reads: each metric with its help, its type and its samples.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use super::{Counters, HANDSHAKES};
+use crate::histogram::Histogram;
+use crate::refusal::Refusal;
+use crate::session::{End, Tally};
+
+/// What the text is, for the answer's head.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All that is told, at one moment.
+pub struct Reading {
+    pub version: &'static str,
+    pub started: SystemTime,
+    pub counters: Counters,
+    pub sockets: usize,
+    pub sessions: usize,
+    pub tally: Tally,
+    pub listeners: Vec<Listener>,
+    /// How many operations of the private key run at once at most, run, and wait.
+    pub workers: [usize; 3],
+    /// How long those waited that had their turn.
+    pub key_waits: Histogram,
+    pub stores: Vec<Store>,
+    pub key_written: SystemTime,
+    pub key_retired: Option<SystemTime>,
+    pub keys_retired: usize,
+    pub certificate: Option<Certificate>,
+    pub process: Process,
+}
+
+/// The connections of one kind of listener.
+pub struct Listener {
+    pub name: &'static str,
+    pub live: usize,
+    pub most: usize,
+    pub turned_away: u64,
+}
+
+/// One database.
+pub struct Store {
+    pub name: &'static str,
+    pub ready: bool,
+    /// `None` where another has the same connections and tells them.
+    pub waits: Option<Histogram>,
+    /// To how many it was away, and how many met a fault.
+    pub failures: [u64; 2],
+}
+
+/// From when until when the certificate holds, in seconds since 1970.
+pub struct Certificate {
+    pub from: i64,
+    pub until: i64,
+}
+
+/// What the kernel tells of the process; what it does not tell is left out.
+#[derive(Default)]
+pub struct Process {
+    /// In bytes.
+    pub resident: Option<u64>,
+    pub threads: Option<u64>,
+    pub descriptors: Option<u64>,
+    pub most_descriptors: Option<u64>,
+    /// In seconds.
+    pub processor: Option<f64>,
+}
+
+/// The whole text.
+pub fn render(reading: &Reading) -> String {
+    let mut text = Text::default();
+    sessions(&mut text, reading);
+    handshakes(&mut text, &reading.counters);
+    connections(&mut text, &reading.listeners);
+    keys(&mut text, reading);
+    stores(&mut text, &reading.stores);
+    process(&mut text, reading);
+    text.0
+}
+
+fn sessions(text: &mut Text, reading: &Reading) {
+    let tally = &reading.tally;
+    text.begin("swob_gateway_sockets", "gauge", "Sync sockets that are open.");
+    text.sample("swob_gateway_sockets", &[], count(reading.sockets));
+    text.begin(
+        "swob_gateway_sessions",
+        "gauge",
+        "Sessions under way: a QR code is shown, or was scanned.",
+    );
+    text.sample("swob_gateway_sessions", &[], count(reading.sessions));
+    text.begin(
+        "swob_gateway_codes_shown_total",
+        "counter",
+        "QR codes shown, each rotation counted.",
+    );
+    text.sample("swob_gateway_codes_shown_total", &[], tally.shown as f64);
+    text.begin(
+        "swob_gateway_codes_scanned_total",
+        "counter",
+        "QR codes that a phone has scanned in time.",
+    );
+    text.sample("swob_gateway_codes_scanned_total", &[], tally.scanned as f64);
+    text.begin(
+        "swob_gateway_sessions_ended_total",
+        "counter",
+        "Sessions by their outcome: acked (the phone has its key), expired (no phone came), \
+         abandoned (the dashboard left before the scan), paused_out (scanned, but not finished in \
+         session_paused_timeout), stopped (the server went down).",
+    );
+    for (end, number) in End::ALL.into_iter().zip(tally.ended) {
+        text.sample("swob_gateway_sessions_ended_total", &[("outcome", end.name())], number as f64);
+    }
+    text.begin(
+        "swob_gateway_handshake_late_seconds",
+        "histogram",
+        "How long after the rotation of its QR code (lengthen session_sleep_timeout), or after the \
+         end of its pause (session_paused_timeout), a handshake came that came less than a minute \
+         too late; one a code.",
+    );
+    text.histogram(
+        "swob_gateway_handshake_late_seconds",
+        &[("after", "rotation")],
+        &tally.after_rotation,
+    );
+    text.histogram(
+        "swob_gateway_handshake_late_seconds",
+        &[("after", "pause")],
+        &tally.after_pause,
+    );
+}
+
+fn handshakes(text: &mut Text, counters: &Counters) {
+    text.begin(
+        "swob_gateway_handshakes_total",
+        "counter",
+        "Answers to phones that sync: begun (step 1), complete (the phone has its key), or the \
+         reason of the refusal.",
+    );
+    for (outcome, (number, _)) in HANDSHAKES.into_iter().zip(counters.handshakes) {
+        text.sample("swob_gateway_handshakes_total", &[("outcome", outcome)], number as f64);
+    }
+    text.begin(
+        "swob_gateway_handshake_last_timestamp_seconds",
+        "gauge",
+        "When the last handshake had this outcome; 0 where none had.",
+    );
+    for (outcome, (_, last)) in HANDSHAKES.into_iter().zip(counters.handshakes) {
+        let last = last.map_or(0.0, unix);
+        text.sample("swob_gateway_handshake_last_timestamp_seconds", &[("outcome", outcome)], last);
+    }
+    text.begin(
+        "swob_gateway_handshake_duration_seconds",
+        "histogram",
+        "How long phones waited for the answer to a step of their handshake; they give up after \
+         10 s.",
+    );
+    text.histogram("swob_gateway_handshake_duration_seconds", &[], &counters.handshake_waits);
+    text.begin(
+        "swob_gateway_refusals_total",
+        "counter",
+        "Refused requests and sockets, by their reason.",
+    );
+    for (reason, number) in Refusal::NAMES.into_iter().zip(counters.refusals) {
+        text.sample("swob_gateway_refusals_total", &[("reason", reason)], number as f64);
+    }
+}
+
+fn connections(text: &mut Text, listeners: &[Listener]) {
+    type Told = (&'static str, &'static str, &'static str, fn(&Listener) -> f64);
+    let told: [Told; 3] = [
+        ("swob_gateway_connections", "gauge", "Connections that are open.", |l| count(l.live)),
+        (
+            "swob_gateway_connections_limit",
+            "gauge",
+            "How many may be: max_connections, or what the machine carries.",
+            |l| count(l.most),
+        ),
+        (
+            "swob_gateway_connections_turned_away_total",
+            "counter",
+            "Connections refused at max_connections or max_connections_per_address.",
+            |l| l.turned_away as f64,
+        ),
+    ];
+    for (name, kind, help, value) in told {
+        text.begin(name, kind, help);
+        for listener in listeners {
+            text.sample(name, &[("listener", listener.name)], value(listener));
+        }
+    }
+}
+
+fn keys(text: &mut Text, reading: &Reading) {
+    let [workers, busy, waiting] = reading.workers.map(count);
+    text.begin(
+        "swob_gateway_private_key_workers",
+        "gauge",
+        "How many private-key operations run at once.",
+    );
+    text.sample("swob_gateway_private_key_workers", &[], workers);
+    text.begin("swob_gateway_private_key_busy", "gauge", "Private-key operations that run now.");
+    text.sample("swob_gateway_private_key_busy", &[], busy);
+    text.begin(
+        "swob_gateway_private_key_queue",
+        "gauge",
+        "Private-key operations that wait for their turn.",
+    );
+    text.sample("swob_gateway_private_key_queue", &[], waiting);
+    let help = "How long private-key operations waited that had their turn.";
+    text.begin("swob_gateway_private_key_wait_seconds", "histogram", help);
+    text.histogram("swob_gateway_private_key_wait_seconds", &[], &reading.key_waits);
+    let help = "How long private-key operations took, each with all keys that it tried.";
+    text.begin("swob_gateway_private_key_duration_seconds", "histogram", help);
+    text.histogram("swob_gateway_private_key_duration_seconds", &[], &reading.counters.key_work);
+
+    let help = "When the server key's file was written (current), and when the newest retired key \
+                was last in use (retired).";
+    text.begin("swob_gateway_key_timestamp_seconds", "gauge", help);
+    text.sample(
+        "swob_gateway_key_timestamp_seconds",
+        &[("key", "current")],
+        unix(reading.key_written),
+    );
+    if let Some(retired) = reading.key_retired {
+        text.sample("swob_gateway_key_timestamp_seconds", &[("key", "retired")], unix(retired));
+    }
+    text.begin(
+        "swob_gateway_keys_retired",
+        "gauge",
+        "Retired server keys that phones are still served with.",
+    );
+    text.sample("swob_gateway_keys_retired", &[], count(reading.keys_retired));
+    if let Some(Certificate { from, until }) = reading.certificate {
+        text.begin(
+            "swob_gateway_certificate_not_before_timestamp_seconds",
+            "gauge",
+            "The certificate's start.",
+        );
+        text.sample("swob_gateway_certificate_not_before_timestamp_seconds", &[], from as f64);
+        text.begin(
+            "swob_gateway_certificate_not_after_timestamp_seconds",
+            "gauge",
+            "The certificate's end.",
+        );
+        text.sample("swob_gateway_certificate_not_after_timestamp_seconds", &[], until as f64);
+    }
+}
+
+fn stores(text: &mut Text, stores: &[Store]) {
+    text.begin(
+        "swob_gateway_database_ready",
+        "gauge",
+        "1 where the database answers as it must, else 0.",
+    );
+    for store in stores {
+        text.sample(
+            "swob_gateway_database_ready",
+            &[("database", store.name)],
+            f64::from(store.ready),
+        );
+    }
+    text.begin(
+        "swob_gateway_database_duration_seconds",
+        "histogram",
+        "How long the database was waited for.",
+    );
+    for store in stores {
+        if let Some(waits) = &store.waits {
+            text.histogram(
+                "swob_gateway_database_duration_seconds",
+                &[("database", store.name)],
+                waits,
+            );
+        }
+    }
+    text.begin(
+        "swob_gateway_database_failures_total",
+        "counter",
+        "Requests of the server that the database did not serve: away, or fault (it answered \
+         otherwise than it must; the log has the cause).",
+    );
+    for store in stores.iter().filter(|store| store.waits.is_some()) {
+        for (kind, number) in ["away", "fault"].into_iter().zip(store.failures) {
+            let labels = [("database", store.name), ("kind", kind)];
+            text.sample("swob_gateway_database_failures_total", &labels, number as f64);
+        }
+    }
+}
+
+fn process(text: &mut Text, reading: &Reading) {
+    text.begin("swob_gateway_build_info", "gauge", "1, with the version.");
+    text.sample("swob_gateway_build_info", &[("version", reading.version)], 1.0);
+    let process = &reading.process;
+    let number = |value: Option<u64>| value.map(|value| value as f64);
+    // These names are the same for all programs.
+    let told = [
+        ("process_start_time_seconds", "When the server began.", Some(unix(reading.started))),
+        ("process_resident_memory_bytes", "Resident memory.", number(process.resident)),
+        ("process_threads", "Threads.", number(process.threads)),
+        ("process_open_fds", "Open descriptors.", number(process.descriptors)),
+        ("process_max_fds", "How many may be open.", number(process.most_descriptors)),
+    ];
+    for (name, help, value) in told {
+        let Some(value) = value else { continue };
+        text.begin(name, "gauge", help);
+        text.sample(name, &[], value);
+    }
+    if let Some(seconds) = process.processor {
+        let help = "Processor time, the system's included.";
+        text.begin("process_cpu_seconds_total", "counter", help);
+        text.sample("process_cpu_seconds_total", &[], seconds);
+    }
+}
+
+fn count(number: usize) -> f64 {
+    number as f64
+}
+
+fn unix(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// The text in the making.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn begin(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.0.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let open = if at == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{open}{label}=\"{text}\"");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
+        let mut all = 0;
+        for (bound, number) in histogram.cumulated() {
+            let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
+            let labels = [labels, &[("le", bound.as_str())]].concat();
+            self.sample(&format!("{name}_bucket"), &labels, number as f64);
+            all = number;
+        }
+        self.sample(&format!("{name}_sum"), labels, histogram.sum());
+        self.sample(&format!("{name}_count"), labels, all as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests;

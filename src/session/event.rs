@@ -1,0 +1,52 @@
+//! What the table is told at the start, and what it tells the sockets.
+
+use std::time::Duration;
+
+use super::SessionId;
+
+/// A socket of a dashboard, by a number that its owner never gives out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+/// What a socket must be told or suffer, in the order in which it leaves the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Show a QR code for this id.
+    Show(SocketId, SessionId),
+    /// `201- pause`.
+    Pause(SocketId),
+    /// `200- ack`; an [`Event::Close`] follows.
+    Ack(SocketId),
+    /// Begin the closing handshake.
+    Close(SocketId, Reason),
+    /// The closing handshake took longer than [`Rules::linger`]: cut the connection.
+    Cut(SocketId),
+}
+
+/// Why a socket is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The exchange is complete.
+    Complete,
+    /// Every URL was shown and none scanned, or the paused time is over.
+    Expired,
+    /// The server is going down.
+    Leaving,
+}
+
+/// The times and bounds of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How long one QR code is shown.
+    pub sleep: Duration,
+    /// How many QR codes a socket shows in all, the first counted.
+    pub changes: u32,
+    /// How long a session waits for its acknowledgment after the pause.
+    pub paused: Duration,
+    /// How long a closing handshake may take.
+    pub linger: Duration,
+    /// How many different wrong bodies one session takes.
+    pub attempts: usize,
+    /// How many paused sessions without their dashboard are kept.
+    pub detached: usize,
+}
