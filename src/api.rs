@@ -9,14 +9,14 @@ use tiny_http::Method;
 
 use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::limit::Peer;
-use crate::log::short;
+use crate::log::{begin_request, short};
 use crate::net::Stream;
 use crate::page::Page;
 use crate::password::Judgement;
 use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::route::{Origin, Origins, Route};
-use crate::services::Services;
+use crate::services::{Live, Services};
 use crate::wire::{self, Endpoint};
 
 /// Everything that answers requests.
@@ -28,7 +28,7 @@ pub struct Api {
     /// The sync page, where it is served.
     pub page: Option<Page>,
     /// Whose pages may use the API.
-    pub origins: Origins,
+    pub origins: Arc<Live<Origins>>,
     /// Who the client is.
     pub proxies: Arc<Proxies>,
     /// Seconds for which browsers shall keep to HTTPS (RFC 6797); `None` tells them nothing.
@@ -46,6 +46,7 @@ impl Api {
     pub fn serve(&self, stream: Stream, address: SocketAddr) {
         let mut connection = Connection::new(stream, self.limits);
         loop {
+            let _request = begin_request();
             let request = match connection.read() {
                 Ok(request) => request,
                 Err(End::Silent) => return,
@@ -67,7 +68,7 @@ impl Api {
     }
 
     fn answer(&self, request: &Request, address: IpAddr) -> Reply {
-        let origin = self.origins.judge(request.header("origin"));
+        let origin = self.origins.get().judge(request.header("origin"));
         let mut reply = match (&request.method, &origin) {
             (Method::Options, Origin::Foreign) => self.refuse(&Refusal::Origin),
             (Method::Options, _) => preflight(),
@@ -106,7 +107,7 @@ impl Api {
                 Ok(text(wire::socket_url(&self.socket, &user, &ticket)))
             }
             Route::Handshake(user, session) => {
-                let answer = self.services.handshake(&user, session, peer, &request.body);
+                let answer = self.services.handshake(&user, session, address, &request.body);
                 log::info!(
                     "handshake user={} session={} status={} ms={}",
                     short(user.as_str()),

@@ -174,6 +174,8 @@ pub struct Admin {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     pub level: LevelFilter,
+    /// Whether each wrong password leaves a line with its address.
+    pub failed_passwords: bool,
     /// `None` is standard error.
     pub file: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@
 //! touched, the phone's answer is ready before anything is stored, and whoever claims the session
 //! stores; so nothing is stored unless the answer is 200.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -13,6 +14,7 @@ use subtle::ConstantTimeEq as _;
 use crate::crypto::{self, PhoneKey, SharedKey};
 use crate::hub;
 use crate::limit::Peer;
+use crate::log::password_refused;
 use crate::password::Judgement;
 use crate::refusal::Refusal;
 use crate::services::{self, Services};
@@ -25,7 +27,7 @@ use crate::wire::{self, Grant, Handshake, Password};
 const NO_HASH: [u8; 128] = [b'-'; 128];
 
 impl Services {
-    /// Answers a phone at `peer`, of whatever generation, and counts the answer.
+    /// Answers a phone at `address`, of whatever generation, and counts the answer.
     ///
     /// # Errors
     /// The refusals of contract §3.
@@ -33,11 +35,11 @@ impl Services {
         &self,
         user: &UserId,
         session: SessionId,
-        peer: Peer,
+        address: IpAddr,
         body: &[u8],
     ) -> Result<Value, Refusal> {
         let start = Instant::now();
-        let answer = self.step(user, session, peer, body);
+        let answer = self.step(user, session, address, body);
         let outcome = answer.as_ref().map_or_else(Refusal::name, |(step, _)| *step);
         self.metrics.handshake(outcome, start.elapsed(), SystemTime::now());
         answer.map(|(_, answer)| answer)
@@ -48,7 +50,7 @@ impl Services {
         &self,
         user: &UserId,
         session: SessionId,
-        peer: Peer,
+        address: IpAddr,
         body: &[u8],
     ) -> Result<(&'static str, Value), Refusal> {
         let digest = crypto::body_digest(body);
@@ -59,13 +61,13 @@ impl Services {
             }
             Handshake::Password(password) => {
                 let attempt = self.hub.attempt(session, user, digest, None)?;
-                let exchange = Exchange { user, session, peer, password, one_step: false };
+                let exchange = Exchange { user, session, address, password, one_step: false };
                 let grant = self.attempt(attempt, digest, &exchange)?;
                 Ok(("complete", grant.two_step()))
             }
             Handshake::Both(key, password) => {
                 let attempt = self.hub.attempt(session, user, digest, Some(&Arc::new(key)))?;
-                let exchange = Exchange { user, session, peer, password, one_step: true };
+                let exchange = Exchange { user, session, address, password, one_step: true };
                 let grant = self.attempt(attempt, digest, &exchange)?;
                 Ok(("complete", grant.one_step()))
             }
@@ -88,8 +90,12 @@ impl Services {
 
     /// The exchange as one try for the user's password.
     fn counted(&self, exchange: &Exchange<'_>, key: &Arc<PhoneKey>) -> Result<Grant, Refusal> {
-        let attempt = self.hub.try_password(Some(exchange.user), exchange.peer)?;
+        let peer = Peer::of(exchange.address);
+        let attempt = self.hub.try_password(Some(exchange.user), peer)?;
         let answer = self.exchange(exchange, key);
+        if let Err(Refusal::Credentials) = &answer {
+            password_refused(exchange.address);
+        }
         attempt.judge(match &answer {
             Ok(_) => Judgement::Right,
             Err(Refusal::Credentials) => Judgement::Wrong,
@@ -99,8 +105,8 @@ impl Services {
     }
 
     fn exchange(&self, exchange: &Exchange<'_>, key: &Arc<PhoneKey>) -> Result<Grant, Refusal> {
-        let Exchange { user, session, peer, ref password, one_step } = *exchange;
-        let plain = self.open(peer, &password.ciphertext, password.sent)?;
+        let Exchange { user, session, address, ref password, one_step } = *exchange;
+        let plain = self.open(Peer::of(address), &password.ciphertext, password.sent)?;
         if one_step {
             self.hub.begin(session, user, key)?;
         }
@@ -137,7 +143,7 @@ impl Services {
 struct Exchange<'a> {
     user: &'a UserId,
     session: SessionId,
-    peer: Peer,
+    address: IpAddr,
     password: Password,
     one_step: bool,
 }

@@ -39,7 +39,9 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     match &cli.command {
         Command::Help => print!("{}", cli::HELP),
         Command::Version => println!("swob-gateway {}", env!("CARGO_PKG_VERSION")),
-        Command::Serve => serve::run(&settings(cli)?)?,
+        Command::Serve => {
+            serve::run(&|| Overview::load(cli.config.as_deref(), &environment()))?;
+        }
         Command::KeysGenerate => {
             let path = settings(cli)?.keys.private_key;
             Keyring::generate(&path)?;

@@ -19,7 +19,8 @@ impl Services {
     /// The refusals of contract §5.
     pub fn remove(&self, address: IpAddr, body: &[u8]) -> Result<(), Refusal> {
         let address = address.to_canonical();
-        if !self.removers.is_empty() && !self.removers.contains(&address) {
+        let removers = self.removers.get();
+        if !removers.is_empty() && !removers.contains(&address) {
             log::warn!(
                 "removal from an address that is not in removal_allowed_addresses address={address}"
             );

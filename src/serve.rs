@@ -1,6 +1,7 @@
 //! The server's life in order: settings, log, keys, stores, listeners, ready, run, drain.
 
 mod listener;
+mod reload;
 mod settings;
 
 use std::net::SocketAddr;
@@ -14,12 +15,12 @@ use signal_hook::iterator::Signals;
 
 use crate::admin::Admin;
 use crate::api::Api;
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Overview};
 use crate::hub::Hub;
 use crate::keyring::Keyring;
 use crate::log::cause;
 use crate::proxy::Proxies;
-use crate::services::Services;
+use crate::services::{Live, Services};
 use crate::socket::Sockets;
 use crate::store::at_rest::Keys;
 use crate::store::backend::{self, Backend};
@@ -27,6 +28,7 @@ use crate::store::{Database, gateway};
 use crate::tls::Tls;
 use crate::workers::Workers;
 use listener::Listeners;
+use reload::Reload;
 use settings::{API_STACK, SOCKET_STACK};
 
 /// How long a server that goes down waits for handshakes in flight and sockets that close.
@@ -69,13 +71,15 @@ impl error::Error for ServeError {
     }
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT, with the settings that `load` gives, at SIGHUP again.
 ///
 /// # Errors
 /// Whatever stops the start, with its remedy.
-pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
+pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<dyn error::Error>> {
     // Signals are caught before the first thread is there, so that none is lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServeError::System)?;
+    let started = load()?;
+    let config = started.config()?;
     crate::log::start(&config.log)?;
     let capacity = settings::capacity(config);
     let keyring = Arc::new(Keyring::load(&config.keys)?);
@@ -97,14 +101,16 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
 
     let limits = settings::limits(config);
     let page = settings::page(config, &apis.at, &dashboards.at);
-    let origins = settings::origins(config, page.as_ref().map(|_| &apis.at));
+    let page_at = page.as_ref().map(|_| apis.at.clone());
+    let allowed = config.http.allowed_origins.clone();
+    let origins = Arc::new(Live::new(settings::origins(config, allowed, page_at.as_ref())));
     let proxies = Arc::new(Proxies::new(config.http.trusted_proxies.clone()));
     let leaving = Arc::new(AtomicBool::new(false));
     let api = Arc::new(Api {
         services: Arc::clone(&services),
         socket: dashboards.at.clone(),
         page,
-        origins: origins.clone(),
+        origins: Arc::clone(&origins),
         proxies: Arc::clone(&proxies),
         hsts: Some(config.tls.hsts).filter(|seconds| *seconds > 0 && apis.at.secure),
         limits,
@@ -140,7 +146,9 @@ pub fn run(config: &Config) -> Result<(), Box<dyn error::Error>> {
     log::info!("ready api={} sockets={}", apis.at.url("http", ""), dashboards.at.url("ws", ""));
     spawn("greeter", move || greet(&services))?;
 
-    let signal = wait_for_end(&mut signals, &keyring, tls.as_deref());
+    let started = &started;
+    let reload = Reload { load, started, latest: None, api: Arc::clone(&api), tls, page_at };
+    let signal = wait_for_end(&mut signals, reload);
     log::info!("leaving signal={signal} sockets={}", hub.sockets());
     leaving.store(true, Ordering::Relaxed);
     apis.close();
@@ -162,16 +170,13 @@ fn watch(keyring: &Keyring, tls: Option<&Tls>) -> ! {
     }
 }
 
-/// Reloads keys and certificate at each SIGHUP until another signal comes, which it returns.
-fn wait_for_end(signals: &mut Signals, keyring: &Keyring, tls: Option<&Tls>) -> i32 {
+/// Reloads at each SIGHUP until another signal comes, which it returns.
+fn wait_for_end(signals: &mut Signals, mut reload: Reload<'_>) -> i32 {
     for signal in signals.forever() {
         if signal != SIGHUP {
             return signal;
         }
-        keyring.reload();
-        if let Some(tls) = tls {
-            tls.reload(keyring.private_key());
-        }
+        reload.run();
     }
     SIGTERM
 }
@@ -194,7 +199,7 @@ fn services(
         backend: Backend::new(backend, &config.keys, listed),
         gateway,
         metrics: Arc::default(),
-        removers: config.limits.removal_allowed_addresses.clone(),
+        removers: Live::new(config.limits.removal_allowed_addresses.clone()),
     })
 }
 

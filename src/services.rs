@@ -3,7 +3,7 @@
 //! Each use case is one function here, in a module of its own that decides the order of things.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use zeroize::Zeroizing;
@@ -18,6 +18,26 @@ use crate::refusal::Refusal;
 use crate::store::backend::Backend;
 use crate::store::{Database, StoreError};
 use crate::workers::Workers;
+
+/// What a SIGHUP may exchange while the server runs.
+pub struct Live<T>(RwLock<Arc<T>>);
+
+impl<T> Live<T> {
+    /// As it is at first.
+    pub fn new(value: T) -> Self {
+        Live(RwLock::new(Arc::new(value)))
+    }
+
+    /// As it is now; who holds it keeps it.
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As it is from now on.
+    pub fn set(&self, value: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+    }
+}
 
 /// Everything that the use cases work with.
 pub struct Services {
@@ -34,7 +54,7 @@ pub struct Services {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The addresses that may remove users; empty is everyone.
-    pub removers: Vec<IpAddr>,
+    pub removers: Live<Vec<IpAddr>>,
 }
 
 impl Services {

@@ -24,12 +24,13 @@ use crate::crypto::decode_base64;
 use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::hub::{Hub, Notice, Outlet};
 use crate::limit::Peer;
-use crate::log::short;
+use crate::log::{begin_request, short};
 use crate::metrics::Metrics;
 use crate::net::Stream;
 use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::route::{self, Origin, Origins};
+use crate::services::Live;
 use crate::session::{Reason, UserId};
 use crate::wire::{self, Endpoint};
 #[doc(hidden)]
@@ -71,7 +72,7 @@ pub struct Sockets {
     /// Where the API is, for the QR codes.
     pub api: Endpoint,
     /// Whose pages may open a socket.
-    pub origins: Origins,
+    pub origins: Arc<Live<Origins>>,
     /// Who the client is.
     pub proxies: Arc<Proxies>,
     /// What is counted.
@@ -85,9 +86,10 @@ pub struct Sockets {
 impl Sockets {
     /// Serves one connection to its end.
     pub fn serve(&self, stream: Stream, address: SocketAddr) {
+        let _request = begin_request();
         let mut connection = Connection::new(stream, self.limits);
         let refusal = match connection.read() {
-            Ok(request) => match admit(&self.origins, &request) {
+            Ok(request) => match admit(&self.origins.get(), &request) {
                 Ok((user, ticket, key)) => {
                     let upgrade = Upgrade { user, ticket, accept: derive_accept_key(key) };
                     let peer = Peer::of(self.proxies.client(address.ip(), &request));

@@ -81,7 +81,8 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
     let (core, more): (&[&str], &[&str]) = match module {
         core if CORE.contains(&core) => (CORE, &[]),
         "services" => (CORE, &["hub", "keyring", "log", "store", "workers"]),
-        "handshake" | "removal" | "verification" => (CORE, &["hub", "services", "store"]),
+        "handshake" => (CORE, &["hub", "log", "services", "store"]),
+        "removal" | "verification" => (CORE, &["hub", "services", "store"]),
         "hub" | "workers" => (CORE, &[]),
         "keyring" | "store" => {
             (&["crypto", "histogram", "limit", "refusal", "session", "wire"], &["config", "log"])

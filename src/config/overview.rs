@@ -100,6 +100,15 @@ impl Overview {
         }
     }
 
+    /// What other settings than in `before` say, by their names.
+    pub fn changed(&self, before: &Overview, reloads: bool) -> Vec<String> {
+        let pairs = self.settings.iter().zip(&before.settings);
+        pairs
+            .filter(|(now, then)| now.setting.reloads == reloads && now.text != then.text)
+            .map(|(now, _)| format!("[{}] {}", now.setting.section, now.setting.key))
+            .collect()
+    }
+
     /// Whether the file itself holds a password.
     pub fn file_holds_secret(&self) -> bool {
         let secret = |shown: &&Shown| shown.setting.secret && !shown.text.expose().is_empty();

@@ -68,6 +68,7 @@ impl<'a> Reader<'a> {
             admin: Admin { listen: self.optional("admin", "listen", value::loopback) },
             log: Log {
                 level: self.get("log", "level", value::level),
+                failed_passwords: self.get("log", "failed_passwords", value::yes_no),
                 file: self.path("log", "file"),
             },
         }

@@ -13,6 +13,8 @@ pub struct Setting {
     pub secret: bool,
     /// The variables of contract §7, the first one set counts.
     pub contract: &'static [&'static str],
+    /// Whether a running server takes it over at SIGHUP.
+    pub reloads: bool,
 }
 
 impl Setting {
@@ -28,7 +30,12 @@ impl Setting {
 }
 
 const fn plain(section: &'static str, key: &'static str, default: &'static str) -> Setting {
-    Setting { section, key, default, secret: false, contract: &[] }
+    Setting { section, key, default, secret: false, contract: &[], reloads: false }
+}
+
+/// One that SIGHUP takes over.
+const fn live(section: &'static str, key: &'static str, default: &'static str) -> Setting {
+    Setting { section, key, default, secret: false, contract: &[], reloads: true }
 }
 
 const fn shared(
@@ -37,7 +44,7 @@ const fn shared(
     default: &'static str,
     contract: &'static [&'static str],
 ) -> Setting {
-    Setting { section, key, default, secret: false, contract }
+    Setting { section, key, default, secret: false, contract, reloads: false }
 }
 
 const fn secret(
@@ -45,14 +52,14 @@ const fn secret(
     key: &'static str,
     contract: &'static [&'static str],
 ) -> Setting {
-    Setting { section, key, default: "", secret: true, contract }
+    Setting { section, key, default: "", secret: true, contract, reloads: false }
 }
 
 /// Every setting, in the order of gateway.ini.
 pub static SETTINGS: &[Setting] = &[
     plain("http", "listen", "127.0.0.1:15000"),
     plain("http", "public_url", ""),
-    plain("http", "allowed_origins", ""),
+    live("http", "allowed_origins", ""),
     plain("http", "trusted_proxies", ""),
     plain("websocket", "listen", "127.0.0.1:6996"),
     plain("websocket", "public_url", ""),
@@ -100,7 +107,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("limits", "max_connections", "10000"),
     plain("limits", "max_connections_per_address", "100"),
     plain("limits", "max_sockets_per_user_and_address", "10"),
-    plain("limits", "removal_allowed_addresses", ""),
+    live("limits", "removal_allowed_addresses", ""),
     plain("limits", "idle_timeout", "15"),
     plain("limits", "head_timeout", "5"),
     plain("limits", "body_timeout", "10"),
@@ -117,7 +124,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("limits", "password_attempts_per_address", "30/15m"),
     plain("limits", "password_attempts_per_user", "50/1h"),
     plain("admin", "listen", "127.0.0.1:15001"),
-    plain("log", "level", "info"),
+    live("log", "level", "info"),
+    live("log", "failed_passwords", "no"),
     plain("log", "file", ""),
 ];
 

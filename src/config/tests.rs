@@ -63,6 +63,17 @@ fn the_shipped_file_shows_every_setting_at_its_default() {
 }
 
 #[test]
+fn the_shipped_file_names_what_a_reload_takes_over() {
+    let start = SHIPPED.find("# - A reload (SIGHUP) takes over").unwrap();
+    let told = SHIPPED[start..].split("# - ").nth(1).unwrap().split(';').next().unwrap();
+    let told = told.replace("\n#  ", "");
+    for setting in SETTINGS {
+        let name = format!("[{}] {}", setting.section, setting.key);
+        assert_eq!(told.contains(&name), setting.reloads, "{name} in {told}");
+    }
+}
+
+#[test]
 fn tls_settings_that_do_not_fit_each_other() {
     let check = |text: &str, expected: &[&str]| wrong(text, &[], expected);
     let key = "/etc/swob/server.key";
@@ -119,7 +130,7 @@ fn the_defaults() {
     assert_eq!(config.limits.idle_timeout, Duration::from_secs(15));
     assert_eq!(config.limits.request_timeout, Duration::from_secs(10));
     assert_eq!(config.admin.listen, Some("127.0.0.1:15001".parse().unwrap()));
-    assert_eq!(config.log, Log { level: LevelFilter::Info, file: None });
+    assert_eq!(config.log, Log { level: LevelFilter::Info, failed_passwords: false, file: None });
 }
 
 /// A right text that is no default.
@@ -129,7 +140,7 @@ fn other(section: &str, key: &str) -> &'static str {
         (_, "trusted_proxies") => "10.0.0.0/8",
         ("http", "public_url") | (_, "allowed_origins") => "https://example.org",
         (_, "public_url") => "wss://example.org",
-        (_, "accept_unissued_sessions" | "enabled" | "tls") => "yes",
+        (_, "accept_unissued_sessions" | "enabled" | "tls" | "failed_passwords") => "yes",
         (_, "level") => "trace",
         (_, "removal_allowed_addresses") => "::1",
         (_, "host") => "db",

@@ -113,8 +113,12 @@ pub(super) fn socket_limits(config: &Config) -> SocketLimits {
 }
 
 /// Whose pages may use the server; the sync page is one of the API's own, however that is reached.
-pub(super) fn origins(config: &Config, page_at: Option<&Endpoint>) -> Origins {
-    let mut listed = config.http.allowed_origins.clone();
+pub(super) fn origins(
+    config: &Config,
+    allowed: Vec<String>,
+    page_at: Option<&Endpoint>,
+) -> Origins {
+    let mut listed = allowed;
     listed.extend(config.http.public_url.as_ref().map(Endpoint::origin));
     listed.extend(page_at.map(Endpoint::origin));
     Origins { listed, localhost: config.sync.accept_unissued_sessions }

@@ -2,10 +2,10 @@
 # Installs what is missing on Debian. Silent and instant when all of it is there.
 #
 #   setup.sh           for the build and `make dev`
-#   setup.sh tests     for `make test` too: the proxies of doc/proxy, a browser, a scanner
+#   setup.sh tests     for `make test` too: the proxies of doc/proxy, a browser, a scanner, fail2ban
 #
 # No service is started, now or at a boot: MariaDB's -core and Apache's -bin packages hold the programs alone, and
-# the services of the other proxies are kept still.
+# the services of the others are kept still.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -36,6 +36,7 @@ if [ "${1:-}" = tests ]; then
     need chromium command -v chromium
     need zbar-tools command -v zbarimg
     need npm command -v npm
+    need fail2ban command -v fail2ban-regex
     # Without any font Chromium draws boxes, in which no test sees a mistake.
     need fonts-dejavu-core test -d /usr/share/fonts/truetype
 fi
@@ -58,7 +59,7 @@ apt() {
 
 echo "installing$packages"
 apt update
-# Three of the packages would start services of the system, on its ports: this forbids it
+# Some of the packages would start services of the system, on its ports: this forbids it
 # (invoke-rc.d(8)), unless the machine has a policy of its own.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
@@ -68,7 +69,7 @@ if [ ! -e $policy ]; then
 fi
 # shellcheck disable=SC2086 # a list of words
 apt install --yes --no-install-recommends $packages
-for service in caddy nginx haproxy; do
+for service in caddy nginx haproxy fail2ban; do
     case $packages in
     *" $service"*) if command -v systemctl >/dev/null; then $sudo systemctl disable --quiet $service; fi ;;
     esac

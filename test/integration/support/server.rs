@@ -83,6 +83,14 @@ impl Server {
         Server::launch(command(folder), folder, schema, settings)
     }
 
+    /// As [`Self::start_in`], without one of the settings that all tests have in common.
+    pub fn start_without(folder: &Arc<Folder>, schema: &Schema, setting: &str) -> Self {
+        let mut command = Command::new("env");
+        command.args(["-u", setting, env!("CARGO_BIN_EXE_swob-gateway")]);
+        command.current_dir(&folder.0).env_clear().stdin(Stdio::null());
+        Server::launch(command, folder, schema, &[])
+    }
+
     /// As [`Self::start`], as the argument of another command.
     pub fn start_under(wrapper: &[String], schema: &Schema, settings: &[(&str, &str)]) -> Self {
         let folder = Server::furnished();
