@@ -70,6 +70,11 @@ pub enum Command {
     },
     /// Do what a phone does.
     Phone(Order),
+    /// Show how the running server is.
+    Status {
+        /// Whether it looks again and again.
+        watch: bool,
+    },
     /// Print [`HELP`].
     Help,
     /// Print the version.
@@ -88,6 +93,8 @@ Commands:
                    tell the remedy of whatever is wrong; it changes nothing (--offline: only
                    settings and files, without which no start is possible, for ExecStartPre;
                    --show: print every setting, with where it is from, instead)
+  status           show how the running server is, and the remedy of what needs attention; exit
+                   code 1 where something does (--watch: look again every 2 seconds)
   keys generate    make the server's private key; never in place of another
   keys list        show the server's keys: use, size, date, fingerprint
   keys rotate      make a new current key; phones that know the one before stay served
@@ -123,7 +130,7 @@ Exit codes: 0 done, 1 failed, 2 the command line is not understood.
 ";
 
 /// What every usage error ends with where nothing better is known.
-const COMMANDS: &str = "the commands are serve, check, keys generate, keys list, keys rotate, keys add FILE, keys encrypt, \
+const COMMANDS: &str = "the commands are serve, check, status, keys generate, keys list, keys rotate, keys add FILE, keys encrypt, \
      keys decrypt, migrate, takeover, qr USER and phone URL";
 
 /// A command line that is not understood: one line with its remedy.
@@ -205,6 +212,7 @@ fn command(words: &[OsString], given: &mut Given) -> Result<Command, UsageError>
             show: given.value("show").is_some(),
         }),
         ["migrate"] => Ok(Command::Migrate),
+        ["status"] => Ok(Command::Status { watch: given.value("watch").is_some() }),
         ["takeover"] => Ok(Command::Takeover {
             dry_run: given.value("dry-run").is_some(),
             certificate: given.file("certificate"),

@@ -1,5 +1,5 @@
 //! The other side of the wire, for trials and for support: `qr` stands for a dashboard, `phone`
-//! for a phone.
+//! for a phone, and `status` looks at a server from its own machine.
 //!
 //! Owns the connections to a running server, its own or a stranger's, and what the terminal shows
 //! of them. It speaks the contract as the programs in the field do, and shares with the server
@@ -8,6 +8,7 @@
 mod link;
 pub mod phone;
 pub mod qr;
+pub mod status;
 mod terminal;
 mod url;
 
@@ -16,6 +17,7 @@ use std::{error, fmt, io};
 use openssl::error::ErrorStack;
 
 pub use link::Trust;
+pub use terminal::Style;
 
 /// Why a command does not reach its end; one line, with its remedy where there is one.
 #[derive(Debug)]

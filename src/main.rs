@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use swob_gateway::cli::{self, Cli, Command};
-use swob_gateway::client::{phone, qr};
+use swob_gateway::client::{Style, phone, qr, status};
 use swob_gateway::config::{self, Config, Overview};
 use swob_gateway::keyring::{Keyring, command};
 use swob_gateway::store::at_rest::Keys;
@@ -70,6 +70,14 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
             qr::run(&qr::Order { user: user.clone(), api, trust: *trust, sleep, style: style() })?;
         }
         Command::Phone(order) => phone::run(order)?,
+        Command::Status { watch } => {
+            let (listen, out) = (settings(cli)?.admin.listen, &mut std::io::stdout().lock());
+            if *watch {
+                status::watch(listen, style(), out)?;
+            } else {
+                status::run(listen, out)?;
+            }
+        }
         Command::Check { show: true, .. } => {
             let overview = Overview::load(cli.config.as_deref(), &environment())?;
             print!("{overview}");
@@ -158,13 +166,13 @@ fn own(settings: &Config) -> Endpoint {
 }
 
 /// What the environment wishes of the terminal (no-color.org, terminfo's dumb terminal).
-fn style() -> qr::Style {
+fn style() -> Style {
     if std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
-        qr::Style::Plain
+        Style::Plain
     } else if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
-        qr::Style::Colourless
+        Style::Colourless
     } else {
-        qr::Style::Coloured
+        Style::Coloured
     }
 }
 

@@ -97,7 +97,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "config" => (&["limit", "password", "wire"], &[]),
         "log" => (&[], &["config"]),
         "cli" => (&[], &["client"]),
-        "client" => (CORE, &["keyring", "log"]),
+        "client" => (CORE, &["finding", "keyring", "log"]),
         "lib" => (&[], &[]),
         "machine" => (&["capacity"], &["log"]),
         "finding" => (&[], &["log"]),

@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn judge(config: &Config) -> Vec<Finding> {
     let api = config.http.listen.iter().map(|address| ("http", *address));
     let sockets = config.websocket.listen.iter().map(|address| ("websocket", *address));
-    api.chain(sockets).map(|(section, address)| port(section, address)).collect()
+    let admin = config.admin.listen.iter().map(|address| ("admin", *address));
+    api.chain(sockets).chain(admin).map(|(section, address)| port(section, address)).collect()
 }
 
 fn port(section: &str, address: SocketAddr) -> Finding {

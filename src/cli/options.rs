@@ -12,6 +12,7 @@ use crate::client::Trust;
 const OPTIONS: &[(&str, bool, &str)] = &[
     ("offline", false, "check"),
     ("show", false, "check"),
+    ("watch", false, "status"),
     ("dry-run", false, "takeover"),
     ("certificate", true, "takeover"),
     ("url", true, "qr"),

@@ -17,6 +17,8 @@ fn commands_and_options() {
     check("check --offline", None, Command::Check { offline: true, show: false });
     check("--show check", None, Command::Check { offline: false, show: true });
     check("migrate", None, Command::Migrate);
+    check("status", None, Command::Status { watch: false });
+    check("status --watch", None, Command::Status { watch: true });
     check("keys generate", None, Command::KeysGenerate);
     check("keys list", None, Command::KeysList);
     check("keys rotate", None, Command::KeysRotate);
@@ -129,6 +131,8 @@ fn the_help_names_everything() {
         "check",
         "--offline",
         "--show",
+        "status",
+        "--watch",
         "keys generate",
         "keys list",
         "keys rotate",

@@ -11,7 +11,7 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::link::{Link, ask};
 use super::url::Url;
-use super::{ClientError, Trust, terminal};
+use super::{ClientError, Style, Trust, terminal};
 use crate::qr::half_blocks;
 use crate::session::UserId;
 use crate::wire::{ACK, Endpoint, PAUSE};
@@ -32,17 +32,6 @@ pub struct Order {
     pub sleep: Duration,
     /// Whether the terminal may be drawn on at all, and in colours.
     pub style: Style,
-}
-
-/// What the environment wishes of the terminal.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Style {
-    /// `TERM=dumb`: no drawing over what is there.
-    Plain,
-    /// `NO_COLOR`: drawing without colours.
-    Colourless,
-    /// Black on white, whatever the terminal's colours are.
-    Coloured,
 }
 
 impl Order {

@@ -5,6 +5,17 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use zeroize::Zeroizing;
 
+/// What the environment wishes of the terminal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Style {
+    /// `TERM=dumb`: no drawing over what is there.
+    Plain,
+    /// `NO_COLOR`: drawing without colours.
+    Colourless,
+    /// Black on white, whatever the terminal's colours are.
+    Coloured,
+}
+
 /// Columns and rows of standard output, where it is a terminal.
 pub fn size() -> Option<(usize, usize)> {
     let stdout = io::stdout();

@@ -23,6 +23,7 @@ mod ring;
 mod rsa;
 mod secrets;
 mod starvation;
+mod status;
 mod support;
 mod takeover;
 mod tls;
