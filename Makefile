@@ -9,7 +9,7 @@ bin    = $(DESTDIR)$(PREFIX)/bin
 etc    = $(DESTDIR)$(PREFIX)/etc/swob-gateway
 share  = $(DESTDIR)$(PREFIX)/share/swob-gateway
 
-.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-attacks test-handshake test-browser pictures timing chaos attacks fuzz soak check setup websocat clean help
+.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-attacks test-handshake test-browser pictures bench curves timing chaos attacks fuzz soak check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -60,6 +60,17 @@ soak: setup     ## the long forms: quiet for 3 minutes behind each proxy, 1,000 
 	TEST_SOAK=1 $(MARIADB) cargo test --locked --release --test integration -- \
 	    --nocapture --test-threads=5 proxy:: tls::a_tls_socket
 
+bench:          ## speed and capacity beside reference servers: a table, and lines of JSON
+bench curves: $(TARGET)/bench/release/swob-bench
+	cargo build --release --locked
+	$(MARIADB) $< $(PROGRAM) $(and $(filter curves,$@),curves doc)
+
+curves:         ## how memory, lateness and handshakes grow, as the pictures doc/curve-*.svg
+
+$(TARGET)/bench/release/swob-bench: test/bench/Cargo.toml test/bench/Cargo.lock $(wildcard test/bench/src/*.rs)
+	@test/support/setup.sh
+	cargo build --release --locked --manifest-path test/bench/Cargo.toml --target-dir $(TARGET)/bench
+
 test-browser: $(TARGET)/browser/node_modules ## the sync page in Chromium, its QR code through a scanner
 	@test/support/setup.sh tests
 	$(MARIADB) cargo test --locked --test browser -- --nocapture
@@ -78,6 +89,7 @@ $(TARGET)/browser/node_modules: test/browser/package.json test/browser/package-l
 
 check: setup    ## what CI runs: format, lints, documentation, all tests
 	cargo fmt --check
+	cargo fmt --check --manifest-path test/bench/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --test browser -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
