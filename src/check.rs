@@ -6,6 +6,7 @@
 
 mod database;
 mod files;
+mod machine;
 mod ports;
 mod settings;
 
@@ -90,6 +91,8 @@ fn look(
     let Ok(config) = overview.config() else { return Ok(()) };
     report.line("Files")?;
     report.tell(&files::judge(config))?;
+    report.line("Machine")?;
+    report.tell(&machine::judge(config))?;
     if offline {
         return Ok(());
     }

@@ -89,10 +89,11 @@ Usage: swob-gateway [--config FILE] [COMMAND]
 
 Commands:
   serve            serve phones and dashboards (the default)
-  check            look at settings, keys, certificate, databases, rights, clocks and ports, and
-                   tell the remedy of whatever is wrong; it changes nothing (--offline: only
-                   settings and files, without which no start is possible, for ExecStartPre;
-                   --show: print every setting, with where it is from, instead)
+  check            look at settings, keys, certificate, limits, databases, rights, clocks and
+                   ports, and tell the remedy of whatever is wrong; it changes nothing
+                   (--offline: only what no start is possible without, for ExecStartPre, so
+                   neither databases nor ports; --show: print every setting instead, with
+                   where it is from)
   status           show how the running server is, and the remedy of what needs attention; exit
                    code 1 where something does (--watch: look again every 2 seconds)
   keys generate    make the server's private key; never in place of another

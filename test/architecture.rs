@@ -105,9 +105,10 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
             &["wire"],
             &["check", "cli", "client", "config", "keyring", "serve", "store", "takeover"],
         ),
-        "check" => {
-            (&["wire"], &["config", "finding", "keyring", "log", "net", "store", "takeover", "tls"])
-        }
+        "check" => (
+            &["capacity", "wire"],
+            &["config", "finding", "keyring", "log", "machine", "net", "store", "takeover", "tls"],
+        ),
         "takeover" => {
             (&["crypto"], &["config", "finding", "keyring", "log", "store", "verification"])
         }

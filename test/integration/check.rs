@@ -46,6 +46,7 @@ fn check(folder: &Folder, words: &[&str], settings: &[(&str, &str)]) -> (Option<
         // Another test may hold the default ports.
         command.env("GATEWAY_HTTP_LISTEN", "127.0.0.1:0");
         command.env("GATEWAY_WEBSOCKET_LISTEN", "127.0.0.1:0");
+        command.env("GATEWAY_ADMIN_LISTEN", "127.0.0.1:0");
     }
     let output = command.arg("check").args(words).envs(settings.iter().copied()).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
@@ -106,7 +107,9 @@ fn an_installation_as_the_readme_has_it_is_well() {
     let schema = Schema::new();
     let least = Least::new(&schema);
     let folder = furnished();
-    let (code, said) = check(&folder, &[], &least.settings());
+    let mut settings = least.settings().to_vec();
+    settings.push(("GATEWAY_LIMITS_MAX_CONNECTIONS", "10"));
+    let (code, said) = check(&folder, &[], &settings);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.ends_with("All is well.\n"), "{said}");
     for what in [
@@ -117,7 +120,9 @@ fn an_installation_as_the_readme_has_it_is_well() {
         "usersInfos can be read",
         "the BE's hashing salt is there",
         "the BE's shared key is there",
+        "[limits] max_connections = 10 fits on each port",
         "[http] listen = 127.0.0.1:0 is free",
+        "[admin] listen = 127.0.0.1:0 is free",
     ] {
         finding(&said, "good", what);
     }
@@ -326,6 +331,12 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
         "problem",
         "list of platforms at no cannot be read: No such file",
         "[sync] platforms_file",
+    );
+    find(
+        &ini("[limits]\nmax_connections = 1000000\n"),
+        "warning",
+        "max_connections = 1000000 does not fit",
+        "or set max_connections = ",
     );
     find(&ini("[log]\nfile = no/such/log\n"), "problem", "cannot be written", "standard error");
     find(&ini("[mysql]\ntls_ca = no.pem\n"), "problem", "tls_ca names no.pem", "may read");
