@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tiny_http::Method;
@@ -10,7 +10,7 @@ use tiny_http::Method;
 use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::limit::Peer;
 use crate::log::{begin_request, short};
-use crate::net::Stream;
+use crate::net::{Leaving, Stream};
 use crate::page::Page;
 use crate::password::Judgement;
 use crate::proxy::Proxies;
@@ -36,7 +36,7 @@ pub struct Api {
     /// How long and how large requests may be.
     pub limits: Limits,
     /// Set when the server goes down: connections end with their next reply.
-    pub leaving: Arc<AtomicBool>,
+    pub leaving: Arc<Leaving>,
     /// Requests that are being answered.
     pub busy: AtomicUsize,
 }
@@ -58,7 +58,7 @@ impl Api {
             };
             let busy = Busy::new(&self.busy);
             let reply = self.answer(&request, self.proxies.client(address.ip(), &request));
-            let keep = request.keeps_alive() && !self.leaving.load(Ordering::Relaxed);
+            let keep = request.keeps_alive() && !self.leaving.is_set();
             let written = connection.write(&reply, keep, request.method == Method::Head);
             drop(busy);
             if written.is_err() || !keep {

@@ -49,6 +49,7 @@ pub mod page;
 pub mod proxy;
 pub mod socket;
 pub mod store;
+pub mod systemd;
 pub mod tls;
 pub mod workers;
 

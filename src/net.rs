@@ -2,10 +2,14 @@
 //!
 //! Knows bytes and times only; what they mean is [`crate::http`]'s and [`crate::socket`]'s.
 
+mod door;
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +20,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::limit::{Counts, Network, Peer};
 use crate::refusal::Refusal;
 use crate::tls::Tls;
+pub use door::{Debt, Door, Leaving};
 
 /// How long an accept loop rests after an error: long enough not to spin while the process is out
 /// of descriptors, short enough not to be felt.
@@ -126,14 +131,11 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until `leaving` is set and the listener is shut down; an error never ends it.
-    pub fn run(self: &Arc<Self>, listener: &TcpListener, leaving: &AtomicBool) {
-        while !leaving.load(Ordering::Relaxed) {
-            match listener.accept() {
-                Ok((tcp, address)) => self.admit(tcp, address),
-                Err(error) if leaving.load(Ordering::Relaxed) => {
-                    log::debug!("listener closed listener={} cause={error}", self.name);
-                }
+    /// Accepts until the server leaves; an error never ends it.
+    pub fn run(self: &Arc<Self>, door: &Door) {
+        while let Some(came) = door.next() {
+            match came {
+                Ok((tcp, address, debt)) => self.admit(tcp, address, debt),
                 Err(error) => {
                     log::warn!("accept refused by the system listener={} cause={error}", self.name);
                     thread::sleep(REST);
@@ -142,7 +144,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr) {
+    fn admit(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, debt: Debt) {
         let place = match self.gate.enter(address.ip()) {
             Ok(place) => place,
             Err(refusal) => {
@@ -154,7 +156,7 @@ impl Acceptor {
         // else wait for the peer's delayed acknowledgement, 40 ms.
         let _ = tcp.set_nodelay(true);
         let tcp = Arc::new(tcp);
-        let stream = Stream::plain(Arc::clone(&tcp));
+        let stream = Stream::plain(Arc::clone(&tcp), debt);
         let this = Arc::clone(self);
         let serve = move || {
             let _place = place;
@@ -202,6 +204,8 @@ impl Acceptor {
 pub struct Stream {
     tcp: Arc<TcpStream>,
     line: Line,
+    /// Until the first byte of an answer is written.
+    debt: Option<Debt>,
 }
 
 enum Line {
@@ -210,9 +214,9 @@ enum Line {
 }
 
 impl Stream {
-    fn plain(tcp: Arc<TcpStream>) -> Self {
+    fn plain(tcp: Arc<TcpStream>, debt: Debt) -> Self {
         let line = Line::Plain(Timed { tcp: Arc::clone(&tcp), deadline: None });
-        Stream { tcp, line }
+        Stream { tcp, line, debt: Some(debt) }
     }
 
     /// The server's side of the TLS handshake, until the deadline.
@@ -319,11 +323,12 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match &mut self.line {
+        let written = match &mut self.line {
             Line::Plain(timed) => timed.write(buffer),
             Line::Tls(line) => line.write(buffer),
-        }
-        .map_err(|error| self.late(error))
+        };
+        self.debt = None;
+        written.map_err(|error| self.late(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -367,57 +372,5 @@ impl Write for Timed {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_ends_its_own_connection_and_gives_its_place_back() {
-        let serve = |mut stream: Stream, _| {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("the test sends one byte");
-            assert_ne!(byte, *b"!", "this connection is to panic");
-            stream.write_all(&byte).expect("the test reads it");
-        };
-        let gate = Gate::new(2, 2, Vec::new());
-        let (serve, refuse) = (Box::new(serve), |_: &Refusal| Vec::new());
-        let acceptor = Acceptor { name: "test", gate, tls: None, stack: 256 * 1024, serve, refuse };
-        let acceptor = Arc::new(acceptor);
-        let listener = Arc::new(listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap());
-        let address = listener.local_addr().unwrap();
-        let leaving = Arc::new(AtomicBool::new(false));
-        let live = |number| {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while acceptor.gate.live() != number {
-                assert!(Instant::now() < deadline, "{} live", acceptor.gate.live());
-                thread::sleep(Duration::from_millis(1));
-            }
-        };
-        let run = {
-            let (acceptor, listener, leaving) =
-                (Arc::clone(&acceptor), Arc::clone(&listener), Arc::clone(&leaving));
-            move || acceptor.run(&listener, &leaving)
-        };
-        let accepting = thread::Builder::new().spawn(run).unwrap();
-        let mut served = TcpStream::connect(address).unwrap();
-        live(1);
-        for _ in 0..5 {
-            let mut panicking = TcpStream::connect(address).unwrap();
-            live(2);
-            panicking.write_all(b"!").unwrap();
-            assert_eq!(panicking.read(&mut [0]).unwrap(), 0);
-            live(1);
-        }
-        served.write_all(b"x").unwrap();
-        let mut answer = [0];
-        served.read_exact(&mut answer).unwrap();
-        assert_eq!(answer, *b"x");
-        live(0);
-        leaving.store(true, Ordering::Relaxed);
-        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
-        accepting.join().unwrap();
     }
 }

@@ -7,6 +7,7 @@ mod settings;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{error, fmt, io, thread};
 
@@ -19,12 +20,14 @@ use crate::config::{Config, ConfigError, Overview};
 use crate::hub::Hub;
 use crate::keyring::Keyring;
 use crate::log::cause;
+use crate::net::Leaving;
 use crate::proxy::Proxies;
 use crate::services::{Live, Services};
 use crate::socket::Sockets;
 use crate::store::at_rest::Keys;
 use crate::store::backend::{self, Backend};
 use crate::store::{Database, gateway};
+use crate::systemd::{self, Inherited, Pulse};
 use crate::tls::Tls;
 use crate::workers::Workers;
 use listener::Listeners;
@@ -82,6 +85,7 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
     let config = started.config()?;
     crate::log::start(&config.log)?;
     let capacity = settings::capacity(config);
+    let mut inherited = Inherited::take()?;
     let keyring = Arc::new(Keyring::load(&config.keys)?);
     let tls = config.tls.certificate.as_ref();
     let tls = tls.map(|file| Tls::load(file, keyring.private_key())).transpose()?.map(Arc::new);
@@ -93,10 +97,13 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
 
     let secure = tls.is_some();
     let (http, websocket) = (&config.http, &config.websocket);
-    let apis = Listeners::open("http", &http.listen, http.public_url.as_ref(), secure)?;
+    let (api_url, socket_url) = (http.public_url.as_ref(), websocket.public_url.as_ref());
+    let apis = Listeners::open("http", &http.listen, api_url, secure, &mut inherited)?;
     let dashboards =
-        Listeners::open("websocket", &websocket.listen, websocket.public_url.as_ref(), secure)?;
-    let admins = Listeners::open("admin", config.admin.listen.as_slice(), None, false)?;
+        Listeners::open("websocket", &websocket.listen, socket_url, secure, &mut inherited)?;
+    let admin_at = config.admin.listen.as_slice();
+    let admins = Listeners::open("admin", admin_at, None, false, &mut inherited)?;
+    inherited.finish()?;
     settings::warn_of_plain_ways(config, &apis.at);
 
     let limits = settings::limits(config);
@@ -105,7 +112,7 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
     let allowed = config.http.allowed_origins.clone();
     let origins = Arc::new(Live::new(settings::origins(config, allowed, page_at.as_ref())));
     let proxies = Arc::new(Proxies::new(config.http.trusted_proxies.clone()));
-    let leaving = Arc::new(AtomicBool::new(false));
+    let leaving = Arc::new(Leaving::new().map_err(ServeError::System)?);
     let api = Arc::new(Api {
         services: Arc::clone(&services),
         socket: dashboards.at.clone(),
@@ -127,10 +134,12 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
         socket_limits: settings::socket_limits(config),
     };
 
+    let mut pulse = Pulse::default();
     let timer = Arc::clone(&hub);
     spawn("timer", move || timer.keep_time())?;
-    let watched = (Arc::clone(&keyring), tls.clone());
-    spawn("watcher", move || watch(&watched.0, watched.1.as_deref()))?;
+    let (watched, beat) = ((Arc::clone(&keyring), tls.clone()), pulse.beat("watcher"));
+    spawn("watcher", move || watch(&watched.0, watched.1.as_deref(), &beat))?;
+    let (api_at, socket_at) = (apis.at.clone(), dashboards.at.clone());
     let serve = Arc::clone(&api);
     let serve = move |stream, peer| serve.serve(stream, peer);
     let (most, tls_here) = (capacity.api, tls.as_ref());
@@ -140,28 +149,34 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
     let for_socket = settings::acceptor(config, "socket", most, SOCKET_STACK, tls_here, serve);
     let gates = [&for_api, &for_socket].map(|it| (it.name, Arc::clone(&it.gate)));
     let admin = Admin::new(&services, tls_here, gates.into());
-    admins.accept(settings::admin_acceptor(admin), &leaving)?;
-    apis.accept(for_api, &leaving)?;
-    dashboards.accept(for_socket, &leaving)?;
-    log::info!("ready api={} sockets={}", apis.at.url("http", ""), dashboards.at.url("ws", ""));
+    let mut loops = admins.accept(settings::admin_acceptor(admin), &leaving, &mut pulse)?;
+    loops.extend(apis.accept(for_api, &leaving, &mut pulse)?);
+    loops.extend(dashboards.accept(for_socket, &leaving, &mut pulse)?);
+    log::info!("ready api={} sockets={}", api_at.url("http", ""), socket_at.url("ws", ""));
+    systemd::ready();
     spawn("greeter", move || greet(&services))?;
+    let watched = Arc::clone(&hub);
+    spawn("pulse", move || pulse.run(|deadline| watched.live(deadline), || watched.sockets()))?;
 
     let started = &started;
     let reload = Reload { load, started, latest: None, api: Arc::clone(&api), tls, page_at };
     let signal = wait_for_end(&mut signals, reload);
     log::info!("leaving signal={signal} sockets={}", hub.sockets());
-    leaving.store(true, Ordering::Relaxed);
-    apis.close();
-    dashboards.close();
-    admins.close();
-    drain(&hub, &api);
+    systemd::stopping();
+    leaving.set();
+    for accepts in loops {
+        // Until all have ended, a connection may be neither in a listener nor counted.
+        let _ = accepts.join();
+    }
+    drain(&hub, &api, &leaving);
     Ok(())
 }
 
 /// Brings renewed keys and then the certificate in, so that no phone meets a certificate whose
 /// key does not decrypt yet; never returns.
-fn watch(keyring: &Keyring, tls: Option<&Tls>) -> ! {
+fn watch(keyring: &Keyring, tls: Option<&Tls>, beat: &AtomicBool) -> ! {
     loop {
+        beat.store(true, Ordering::Relaxed);
         thread::sleep(LOOK);
         keyring.refresh();
         if let Some(tls) = tls {
@@ -176,7 +191,9 @@ fn wait_for_end(signals: &mut Signals, mut reload: Reload<'_>) -> i32 {
         if signal != SIGHUP {
             return signal;
         }
+        systemd::reloading();
         reload.run();
+        systemd::ready();
     }
     SIGTERM
 }
@@ -204,21 +221,25 @@ fn services(
 }
 
 /// Lets handshakes in flight finish and sockets close, for a while.
-fn drain(hub: &Hub, api: &Api) {
+fn drain(hub: &Hub, api: &Api, leaving: &Leaving) {
     hub.leave();
     let deadline = Instant::now() + DRAIN;
-    while Instant::now() < deadline {
-        if hub.sockets() == 0 && api.busy.load(Ordering::Relaxed) == 0 {
-            return log::info!("left");
+    let left = || (hub.sockets(), api.busy.load(Ordering::Relaxed), leaving.unanswered());
+    while left() != (0, 0, 0) {
+        if Instant::now() >= deadline {
+            let (sockets, requests, unanswered) = left();
+            return log::warn!(
+                "left with sockets={sockets} requests={requests} unanswered={unanswered}"
+            );
         }
         thread::sleep(Duration::from_millis(10));
     }
-    log::warn!("left with sockets={} requests={}", hub.sockets(), api.busy.load(Ordering::Relaxed));
+    log::info!("left");
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ServeError> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    thread.map(drop).map_err(ServeError::System)
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServeError> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map_err(ServeError::System)
 }
 
 /// Looks at both databases once, so that the administrator reads in the log what phones would

@@ -46,6 +46,7 @@ const SHELLS: &[&str] = &[
     "services",
     "socket",
     "store",
+    "systemd",
     "takeover",
     "tls",
     "verification",
@@ -98,7 +99,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "log" => (&[], &["config"]),
         "cli" => (&[], &["client"]),
         "client" => (CORE, &["finding", "keyring", "log"]),
-        "lib" => (&[], &[]),
+        "lib" | "systemd" => (&[], &[]),
         "machine" => (&["capacity"], &["log"]),
         "finding" => (&[], &["log"]),
         "main" => (

@@ -1,25 +1,24 @@
-//! The listeners of one kind: opened, accepted from, closed; and where phones and dashboards find
-//! them.
+//! The listeners of one kind: taken from systemd or opened, and accepted from; and where phones and
+//! dashboards find them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-use rustix::net::Shutdown;
+use std::thread::JoinHandle;
 
 use super::{ServeError, spawn};
-use crate::net::{self, Acceptor};
+use crate::net::{self, Acceptor, Door, Leaving};
+use crate::systemd::{Inherited, Pulse};
 use crate::wire::Endpoint;
 
 /// The listeners of one kind.
 pub(super) struct Listeners {
-    open: Vec<Arc<TcpListener>>,
+    open: Vec<TcpListener>,
     /// Where they are found: as set, else at the first one's own address.
     pub(super) at: Endpoint,
 }
 
 impl Listeners {
-    /// Listens on all addresses of a section.
+    /// Listens on all addresses of a section, with what systemd holds there.
     ///
     /// # Errors
     /// [`ServeError::Listen`] with the first address that is not to be had.
@@ -28,47 +27,46 @@ impl Listeners {
         addresses: &[SocketAddr],
         public_url: Option<&Endpoint>,
         secure: bool,
+        inherited: &mut Inherited,
     ) -> Result<Self, ServeError> {
-        let open = |address: &SocketAddr| {
-            let listener = net::listen(*address);
-            listener.map(Arc::new).map_err(|error| ServeError::Listen(section, *address, error))
+        let open = |address: &SocketAddr| match inherited.at(*address) {
+            Some(listener) => Ok(listener),
+            None => {
+                net::listen(*address).map_err(|error| ServeError::Listen(section, *address, error))
+            }
         };
         let open = addresses.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let at = public_url.cloned().unwrap_or_else(|| endpoint(&open, secure));
         Ok(Listeners { open, at })
     }
 
-    /// Starts an accept loop for each listener; they share the acceptor's gate.
+    /// Starts an accept loop for each listener; they share the acceptor's gate, and close their
+    /// listeners when the server leaves.
     ///
     /// # Errors
     /// [`ServeError::System`] where no thread is to be had.
     pub(super) fn accept(
-        &self,
+        self,
         acceptor: Acceptor,
-        leaving: &Arc<AtomicBool>,
-    ) -> Result<(), ServeError> {
+        leaving: &Arc<Leaving>,
+        pulse: &mut Pulse,
+    ) -> Result<Vec<JoinHandle<()>>, ServeError> {
         let acceptor = Arc::new(acceptor);
-        for listener in &self.open {
+        let start = |listener: TcpListener| {
             if let Ok(address) = listener.local_addr() {
                 log::info!("listening {}={address}", acceptor.name);
             }
-            let (acceptor, listener) = (Arc::clone(&acceptor), Arc::clone(listener));
-            let leaving = Arc::clone(leaving);
-            spawn("accept", move || acceptor.run(&listener, &leaving))?;
-        }
-        Ok(())
-    }
-
-    /// Wakes the accept loops, which see that the server is leaving.
-    pub(super) fn close(&self) {
-        for listener in &self.open {
-            let _ = rustix::net::shutdown(listener, Shutdown::Both);
-        }
+            let beat = pulse.beat(acceptor.name);
+            let door = Door::new(listener, Arc::clone(leaving), beat);
+            let (acceptor, door) = (Arc::clone(&acceptor), door.map_err(ServeError::System)?);
+            spawn("accept", move || acceptor.run(&door))
+        };
+        self.open.into_iter().map(start).collect()
     }
 }
 
 /// The first listener's own address; where that is every address, the machine's on its network.
-fn endpoint(listeners: &[Arc<TcpListener>], secure: bool) -> Endpoint {
+fn endpoint(listeners: &[TcpListener], secure: bool) -> Endpoint {
     let local = listeners.first().and_then(|listener| listener.local_addr().ok());
     let local = local.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let host = match local.ip() {

@@ -22,6 +22,7 @@ mod removal;
 mod ring;
 mod rsa;
 mod secrets;
+mod service;
 mod starvation;
 mod status;
 mod support;

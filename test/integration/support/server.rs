@@ -97,13 +97,15 @@ impl Server {
         Server::launch(wrapped(wrapper, &folder), &folder, schema, settings)
     }
 
-    fn furnished() -> Arc<Folder> {
+    /// A folder with a key.
+    pub fn furnished() -> Arc<Folder> {
         let folder = Folder::new();
         fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
         Arc::new(folder)
     }
 
-    fn launch(
+    /// Serves `schema` with this command, which runs in `folder`.
+    pub fn launch(
         mut command: Command,
         folder: &Arc<Folder>,
         schema: &Schema,
