@@ -29,8 +29,8 @@ pub use overview::{Overview, Shown};
 use reader::Reader;
 use source::Source;
 
-/// The configuration file where none is named.
-const FILE: &str = "gateway.ini";
+/// The configuration files where none is named: the first that is there.
+const FILES: [&str; 2] = ["gateway.ini", "/etc/swob-gateway/gateway.ini"];
 
 /// Every setting; gateway.ini explains each for the administrator.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,7 +231,8 @@ impl error::Error for ConfigError {
     }
 }
 
-/// Reads the configuration from a file, or from `gateway.ini` where that exists, and from `env`.
+/// Reads the configuration from a file, or from the first of the usual ones that is there, and
+/// from `env`.
 ///
 /// # Errors
 /// [`ConfigError`] with all mistakes.

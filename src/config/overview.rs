@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::source::{Given, Mistake, Place, Source};
 use super::table::Setting;
 use super::value::shown;
-use super::{Config, ConfigError, Database, FILE, Secret};
+use super::{Config, ConfigError, Database, FILES, Secret};
 
 /// The settings with all that is known about them.
 pub struct Overview {
@@ -36,16 +36,19 @@ pub struct Shown {
 }
 
 impl Overview {
-    /// Reads a file, or `gateway.ini` where that exists, and `env`.
+    /// Reads a file, or the first of the usual ones that is there, and `env`.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`]; what is wrong inside is [`Overview::config`]'s to tell.
     pub fn load(file: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let path = file.unwrap_or(Path::new(FILE));
-        let text = match fs::read_to_string(path) {
-            Err(cause) if file.is_none() && cause.kind() == io::ErrorKind::NotFound => None,
-            read => Some(read.map_err(|cause| ConfigError::Unreadable(path.to_owned(), cause))?),
+        let usual = || FILES.iter().map(Path::new).find(|path| path.exists());
+        let there = file.or_else(usual);
+        let read = |path: &Path| {
+            fs::read_to_string(path)
+                .map_err(|cause| ConfigError::Unreadable(path.to_owned(), cause))
         };
+        let text = there.map(read).transpose()?;
+        let path = there.unwrap_or(Path::new(FILES[0]));
         Ok(Overview::new(text.as_deref(), path, env, &|path| fs::read_to_string(path)))
     }
 

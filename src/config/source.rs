@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use ini::{Ini, ParseOption};
+use zeroize::Zeroizing;
 
 use super::table::{SETTINGS, Setting, nearest, sections};
 
@@ -172,24 +173,48 @@ fn choose(
         }
         (Some(text), None) => Ok(Some((own, text.clone()))),
         (None, Some((path, name))) => match read(Path::new(path)) {
-            Ok(mut text) => {
-                // Editors end a file with a newline that is no part of the secret.
-                let line =
-                    text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-                text.truncate(line.map_or(text.len(), str::len));
-                Ok(Some((name, text)))
-            }
+            Ok(text) => Ok(Some((name, without_newline(&text).to_owned()))),
             Err(cause) => {
                 let mistake = format!("{path} cannot be read ({cause}); name a readable file");
                 Err((Place::Variable(name), mistake))
             }
         },
         // Compose files pass on what is not set as empty; only a password may mean it.
-        (None, None) => Ok(setting.contract.iter().find_map(|name| {
-            let text = env.get(*name).filter(|text| setting.secret || !text.is_empty())?;
-            Some(((*name).to_owned(), text.clone()))
-        })),
+        (None, None) => {
+            let set = setting.contract.iter().find_map(|name| {
+                let text = env.get(*name).filter(|text| setting.secret || !text.is_empty())?;
+                Some(((*name).to_owned(), text.clone()))
+            });
+            set.map_or_else(|| credential(setting, env, read), |set| Ok(Some(set)))
+        }
     }
+}
+
+/// What systemd hands over for a setting (systemd.exec(5), Credentials), and its name.
+fn credential(
+    setting: &Setting,
+    env: &BTreeMap<String, String>,
+    read: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Option<(String, String)>, Mistake> {
+    let (Some(name), Some(folder)) = (setting.credential(), env.get("CREDENTIALS_DIRECTORY"))
+    else {
+        return Ok(None);
+    };
+    let path = format!("{folder}/{name}");
+    match read(Path::new(&path)).map(Zeroizing::new) {
+        Ok(text) if setting.secret => Ok(Some((name, without_newline(&text).to_owned()))),
+        Ok(_) => Ok(Some((name, path))),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => {
+            let mistake = format!("{path} cannot be read ({cause}); make it a readable text");
+            Err((Place::Variable(name), mistake))
+        }
+    }
+}
+
+/// Editors end a file with a newline that is no part of the secret.
+fn without_newline(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 fn unknown_key(section: &str, key: &str) -> String {

@@ -11,6 +11,8 @@ pub struct Setting {
     pub default: &'static str,
     /// Whether no error and no log may show its value.
     pub secret: bool,
+    /// Whether its value is the path of a file that the server reads.
+    pub file: bool,
     /// The variables of contract §7, the first one set counts.
     pub contract: &'static [&'static str],
     /// Whether a running server takes it over at SIGHUP.
@@ -23,6 +25,11 @@ impl Setting {
         format!("GATEWAY_{}_{}", self.section, self.key).to_ascii_uppercase()
     }
 
+    /// The systemd credential that sets it: a secret by what it holds, a file by its place.
+    pub fn credential(&self) -> Option<String> {
+        (self.secret || self.file).then(|| format!("swob-gateway.{}.{}", self.section, self.key))
+    }
+
     /// The variable that names a file with a secret's value.
     pub fn file_variable(&self) -> Option<String> {
         self.secret.then(|| format!("{}_FILE", self.variable()))
@@ -30,12 +37,18 @@ impl Setting {
 }
 
 const fn plain(section: &'static str, key: &'static str, default: &'static str) -> Setting {
-    Setting { section, key, default, secret: false, contract: &[], reloads: false }
+    let (secret, file, reloads) = (false, false, false);
+    Setting { section, key, default, secret, file, contract: &[], reloads }
 }
 
 /// One that SIGHUP takes over.
 const fn live(section: &'static str, key: &'static str, default: &'static str) -> Setting {
-    Setting { section, key, default, secret: false, contract: &[], reloads: true }
+    Setting { reloads: true, ..plain(section, key, default) }
+}
+
+/// One that names a file.
+const fn file(section: &'static str, key: &'static str, default: &'static str) -> Setting {
+    Setting { file: true, ..plain(section, key, default) }
 }
 
 const fn shared(
@@ -44,7 +57,7 @@ const fn shared(
     default: &'static str,
     contract: &'static [&'static str],
 ) -> Setting {
-    Setting { section, key, default, secret: false, contract, reloads: false }
+    Setting { contract, ..plain(section, key, default) }
 }
 
 const fn secret(
@@ -52,7 +65,7 @@ const fn secret(
     key: &'static str,
     contract: &'static [&'static str],
 ) -> Setting {
-    Setting { section, key, default: "", secret: true, contract, reloads: false }
+    Setting { secret: true, ..shared(section, key, "", contract) }
 }
 
 /// Every setting, in the order of gateway.ini.
@@ -63,20 +76,20 @@ pub static SETTINGS: &[Setting] = &[
     plain("http", "trusted_proxies", ""),
     plain("websocket", "listen", "127.0.0.1:6996"),
     plain("websocket", "public_url", ""),
-    plain("tls", "certificate", ""),
-    plain("tls", "private_key", ""),
+    file("tls", "certificate", ""),
+    file("tls", "private_key", ""),
     plain("tls", "hsts", "0"),
     plain("sync", "session_sleep_timeout", "15"),
     plain("sync", "session_change_limit", "3"),
     plain("sync", "session_paused_timeout", "120"),
     plain("sync", "accept_unissued_sessions", "no"),
-    plain("sync", "platforms_file", ""),
+    file("sync", "platforms_file", ""),
     plain("page", "enabled", "no"),
-    plain("keys", "private_key", "server.key"),
+    file("keys", "private_key", "server.key"),
     plain("keys", "ring", ""),
-    shared("keys", "hashing_salt_file", "", &["HASHING_SALT"]),
-    shared("keys", "shared_key_file", "", &["SHARED_KEY"]),
-    plain("keys", "at_rest_keys", ""),
+    Setting { file: true, ..shared("keys", "hashing_salt_file", "", &["HASHING_SALT"]) },
+    Setting { file: true, ..shared("keys", "shared_key_file", "", &["SHARED_KEY"]) },
+    file("keys", "at_rest_keys", ""),
     shared("mysql", "host", "127.0.0.1", &["MYSQL_HOST"]),
     shared("mysql", "port", "3306", &["MYSQL_PORT"]),
     plain("mysql", "socket", ""),
@@ -90,7 +103,7 @@ pub static SETTINGS: &[Setting] = &[
     shared("mysql", "database", "swob_gateway", &["MYSQL_DATABASE"]),
     secret("mysql", "password", &["MYSQL_PASSWORD"]),
     plain("mysql", "tls", "no"),
-    plain("mysql", "tls_ca", ""),
+    file("mysql", "tls_ca", ""),
     shared("mysql_be", "host", "", &["MYSQL_BE_HOST"]),
     shared("mysql_be", "port", "", &["MYSQL_BE_PORT"]),
     plain("mysql_be", "socket", ""),
@@ -103,7 +116,7 @@ pub static SETTINGS: &[Setting] = &[
     shared("mysql_be", "database", "", &["MYSQL_BE_DATABASE"]),
     secret("mysql_be", "password", &["MYSQL_BE_PASSWORD"]),
     plain("mysql_be", "tls", ""),
-    plain("mysql_be", "tls_ca", ""),
+    file("mysql_be", "tls_ca", ""),
     plain("limits", "max_connections", "10000"),
     plain("limits", "max_connections_per_address", "100"),
     plain("limits", "max_sockets_per_user_and_address", "10"),

@@ -14,6 +14,11 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         Some("windows") => Ok("hunter2\r\n".into()),
         Some("two lines") => Ok(" hunter2\n\n".into()),
         Some("bare") => Ok("hunter2".into()),
+        Some("/creds/swob-gateway.mysql.password") => Ok("handed over\n".into()),
+        Some("/creds/swob-gateway.keys.at_rest_keys") => Ok("00".into()),
+        Some("/broken/swob-gateway.mysql.password") => {
+            Err(io::Error::from(io::ErrorKind::InvalidData))
+        }
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
     parse(text, &Path::new(FOLDER).join("gateway.ini"), &env, &files).map_err(|error| match error {
@@ -197,6 +202,28 @@ fn the_order_of_precedence() {
     check(&[("GATEWAY_MYSQL_PASSWORD_FILE", "windows")], "file", "hunter2");
     check(&[("GATEWAY_MYSQL_PASSWORD_FILE", "bare")], "file", "hunter2");
     check(&[("GATEWAY_MYSQL_PASSWORD_FILE", "two lines")], "file", " hunter2\n");
+}
+
+#[test]
+fn credentials() {
+    let check = |more: &[(&str, &str)], expected| {
+        let env = [&[("CREDENTIALS_DIRECTORY", "/creds")], more].concat();
+        let config = good("[mysql]\npassword = file\n[keys]\nat_rest_keys = /file", &env);
+        assert_eq!(config.mysql.password.expose(), expected, "{more:?}");
+        let handed = Path::new("/creds/swob-gateway.keys.at_rest_keys");
+        assert_eq!(config.keys.at_rest_keys.as_deref(), Some(handed));
+        assert_eq!(config.keys.private_key, Path::new(FOLDER).join("server.key"));
+    };
+    check(&[], "handed over");
+    check(&[("MYSQL_PASSWORD", "a")], "a");
+    check(&[("GATEWAY_MYSQL_PASSWORD", "b")], "b");
+    check(&[("GATEWAY_MYSQL_PASSWORD_FILE", "unix")], "hunter2");
+    wrong(
+        "",
+        &[("CREDENTIALS_DIRECTORY", "/broken")],
+        &["swob-gateway.mysql.password: /broken/swob-gateway.mysql.password cannot be read \
+           (invalid data); make it a readable text"],
+    );
 }
 
 #[test]
