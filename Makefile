@@ -5,9 +5,22 @@ TARGET  = $(or $(CARGO_TARGET_DIR),target)
 PROGRAM = $(TARGET)/release/swob-gateway
 MARIADB = test/support/mariadb.sh run $(TARGET)/mariadb-$@ --
 
+# /etc belongs to both usual prefixes: the one place where an administrator looks.
+SYSCONFDIR = $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
+
 bin    = $(DESTDIR)$(PREFIX)/bin
-etc    = $(DESTDIR)$(PREFIX)/etc/swob-gateway
+etc    = $(DESTDIR)$(SYSCONFDIR)/swob-gateway
 share  = $(DESTDIR)$(PREFIX)/share/swob-gateway
+man    = $(DESTDIR)$(PREFIX)/share/man/man8
+lib    = $(DESTDIR)$(PREFIX)/lib
+# From the files here, which speak of /usr/local, to those of this PREFIX.
+place  = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/swob-gateway|$(SYSCONFDIR)/swob-gateway|g'
+# The server's account writes its own folder alone, so the key is there and not beside gateway.ini.
+own    = sed -e 's|^\#private_key = server.key$$|private_key = /var/lib/swob-gateway/server.key|' \
+             -e 's|^\#ring =$$|ring = /var/lib/swob-gateway/ring|'
+units  = swob-gateway.service doc/service/swob-gateway.socket
+recipes = $(wildcard doc/proxy/*)
+manual = $(wildcard doc/swob-gateway.8)
 
 .PHONY: all install uninstall dev test test-users test-websocket test-rsa test-attacks test-handshake test-browser pictures bench curves timing chaos attacks fuzz soak check setup websocat clean help
 
@@ -18,13 +31,26 @@ all:            ## build the server (the default)
 install:        ## install what `make` built, under $(DESTDIR)$(PREFIX)
 	@test -x $(PROGRAM) || { echo "$(PROGRAM) is not built; run make first" >&2; exit 1; }
 	install -D -m 755 $(PROGRAM) $(bin)/swob-gateway
-	test -e $(etc)/gateway.ini || install -D -m 640 gateway.ini $(etc)/gateway.ini
-	install -d $(share)
-	install -m 644 sql/gateway.sql sql/grants.sql $(share)
+	test -e $(etc)/gateway.ini || { install -d $(etc) && $(own) gateway.ini | install -m 640 /dev/stdin $(etc)/gateway.ini; }
+	install -d $(share)/proxy $(lib)/systemd/system $(lib)/sysusers.d $(lib)/tmpfiles.d $(lib)/sysctl.d
+	install -m 644 sql/gateway.sql sql/grants.sql doc/service/small.conf $(share)
+	install -m 644 $(recipes) $(share)/proxy
+	chmod 755 $(share)/proxy/renewal-hook
+	for unit in $(units); do $(place) $$unit | install -m 644 /dev/stdin $(lib)/systemd/system/$${unit##*/} || exit; done
+	$(place) doc/service/tmpfiles.conf | install -m 644 /dev/stdin $(lib)/tmpfiles.d/swob-gateway.conf
+	install -m 644 doc/service/sysusers.conf $(lib)/sysusers.d/swob-gateway.conf
+	install -m 644 doc/service/sysctl.conf $(lib)/sysctl.d/60-swob-gateway.conf
+	test -z "$(manual)" || install -D -m 644 -t $(man) $(manual)
+	test -n "$(DESTDIR)" || $(place) doc/service/installed.sh | sh
 
-uninstall:      ## remove it again, but for gateway.ini
-	rm -f $(bin)/swob-gateway $(share)/gateway.sql $(share)/grants.sql
-	rmdir $(share) 2>/dev/null || true
+uninstall:      ## remove it again, but for gateway.ini, keys and account
+	test -n "$(DESTDIR)" || ! command -v systemctl >/dev/null || systemctl --quiet disable --now swob-gateway.socket swob-gateway.service || true
+	rm -f $(bin)/swob-gateway $(man)/swob-gateway.8
+	rm -f $(addprefix $(lib)/systemd/system/,$(notdir $(units)))
+	rm -f $(lib)/sysusers.d/swob-gateway.conf $(lib)/tmpfiles.d/swob-gateway.conf $(lib)/sysctl.d/60-swob-gateway.conf
+	rm -rf $(share)
+	for folder in $(lib)/systemd/system $(lib)/systemd $(lib)/sysusers.d $(lib)/tmpfiles.d $(lib)/sysctl.d; do \
+	    rmdir $$folder 2>/dev/null || true; done
 
 dev:            ## serve on a private database with development data, until Ctrl-C
 	@test/support/dev.sh

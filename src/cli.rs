@@ -20,7 +20,7 @@ use options::Given;
 /// What the administrator asked for.
 #[derive(Debug, PartialEq)]
 pub struct Cli {
-    /// The configuration file; `None` is `gateway.ini`, which may be absent.
+    /// The configuration file; `None` is one of the usual ones, which may be absent.
     pub config: Option<PathBuf>,
     /// What to do.
     pub command: Command,
@@ -110,7 +110,8 @@ Commands:
   phone URL        do what a phone does with the URL of a QR code, and say how it goes
 
 Options:
-  --config FILE    the configuration file (default: gateway.ini, which may be absent)
+  --config FILE    the configuration file (default: gateway.ini here, else that in
+                   /etc/swob-gateway; both may be absent)
   --url URL        qr: the server's API (default: where the settings have it)
   --user USER      phone: whose it is; the code of another is refused (default: the code's)
   --app APP        phone: the app to stand for, two-step, ios or one-step (default: two-step)

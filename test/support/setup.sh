@@ -37,6 +37,7 @@ if [ "${1:-}" = tests ]; then
     need zbar-tools command -v zbarimg
     need npm command -v npm
     need fail2ban command -v fail2ban-regex
+    need systemd command -v systemd-analyze
     # Without any font Chromium draws boxes, in which no test sees a mistake.
     need fonts-dejavu-core test -d /usr/share/fonts/truetype
 fi
