@@ -75,6 +75,8 @@ impl Overview {
             Place::Default => mistake,
             place => format!("{}: {mistake}", name(&place)),
         };
+        // A name may hold anything: a terminal must not obey it, nor a log break at it.
+        let line = |mistake| line(mistake).replace(char::is_control, " ");
         let show = |given: Given| Shown {
             derived: derived(&config, &given),
             setting: given.setting,
