@@ -5,12 +5,12 @@
 //! of them. It speaks the contract as the programs in the field do, and shares with the server
 //! only the words and the cryptography's names: what the server gets wrong must show here.
 
-mod link;
+pub mod link;
 pub mod phone;
 pub mod qr;
 pub mod status;
 mod terminal;
-mod url;
+pub mod url;
 
 use std::{error, fmt, io};
 

@@ -1,11 +1,13 @@
 //! A connection to a server, plain or TLS, and one HTTP request over it.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use openssl::pkey::{PKey, Public};
-use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslStream, SslVerifyMode};
+use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslRef, SslStream, SslVerifyMode};
 use openssl::x509::X509VerifyResult;
 
 use super::ClientError;
@@ -26,31 +28,83 @@ pub enum Trust {
     Any,
 }
 
-/// An open connection; it waits [`PATIENCE`] at most for each answer.
+/// An open connection, whose reads and writes end by its deadline, however slowly bytes trickle
+/// in: then they are [`io::ErrorKind::WouldBlock`].
 pub enum Link {
-    Plain(TcpStream),
-    Tls(SslStream<TcpStream>),
+    /// Without TLS.
+    Plain(Timed),
+    /// With TLS.
+    Tls(SslStream<Timed>),
+}
+
+/// A socket with a deadline.
+pub struct Timed {
+    tcp: TcpStream,
+    deadline: Instant,
+}
+
+impl Timed {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // What OpenSSL takes for a pause, and what the kernel tells of a time-out of its own.
+        if left.is_zero() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(Some(left)) }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tcp.set_read_timeout(self.left()?)?;
+        self.tcp.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.tcp.set_write_timeout(self.left()?)?;
+        self.tcp.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Link {
-    /// Connects.
+    /// Connects, wherever the name leads; the connection has [`PATIENCE`] in all, until
+    /// [`Self::until`] says otherwise.
     ///
     /// # Errors
     /// [`ClientError::Away`], [`ClientError::Tls`].
     pub fn open(to: &Endpoint, trust: Trust) -> Result<Self, ClientError> {
+        let deadline = Instant::now() + PATIENCE;
+        let addresses = resolve(&to.host, deadline)
+            .map_err(|error| ClientError::Away(format!("{}:{}", to.host, to.port), error))?;
+        Link::dial(&addresses, to, trust, deadline)
+    }
+
+    /// Connects to the first of these addresses that answers, as to this endpoint.
+    ///
+    /// # Errors
+    /// [`ClientError::Away`], [`ClientError::Tls`].
+    pub fn dial(
+        addresses: &[IpAddr],
+        to: &Endpoint,
+        trust: Trust,
+        deadline: Instant,
+    ) -> Result<Self, ClientError> {
         let place = format!("{}:{}", to.host, to.port);
-        let host = to.host.trim_start_matches('[').trim_end_matches(']');
-        let tcp =
-            connect(host, to.port).map_err(|error| ClientError::Away(place.clone(), error))?;
+        let tcp = connect(addresses, to.port, deadline)
+            .map_err(|error| ClientError::Away(place.clone(), error))?;
+        let timed = Timed { tcp, deadline };
         if !to.secure {
-            return Ok(Link::Plain(tcp));
+            return Ok(Link::Plain(timed));
         }
         let mut connector = SslConnector::builder(SslMethod::tls_client())?;
         if trust == Trust::Any {
+            // The verdict is there nonetheless, for whoever asks.
             connector.set_verify(SslVerifyMode::NONE);
         }
-        let connector = connector.build().configure()?.verify_hostname(trust == Trust::System);
-        match connector.connect(host, tcp) {
+        match connector.build().connect(bare(&to.host), timed) {
             Ok(tls) => Ok(Link::Tls(tls)),
             Err(HandshakeError::SetupFailure(error)) => Err(error.into()),
             Err(HandshakeError::Failure(tls) | HandshakeError::WouldBlock(tls)) => {
@@ -65,30 +119,62 @@ impl Link {
         }
     }
 
-    /// The socket below.
-    pub fn tcp(&self) -> &TcpStream {
+    /// Sets the deadline anew.
+    pub fn until(&mut self, deadline: Instant) {
         match self {
-            Link::Plain(tcp) => tcp,
-            Link::Tls(tls) => tls.get_ref(),
+            Link::Plain(timed) => timed.deadline = deadline,
+            Link::Tls(tls) => tls.get_mut().deadline = deadline,
+        }
+    }
+
+    /// What OpenSSL knows of the server; `None` without TLS.
+    pub fn ssl(&self) -> Option<&SslRef> {
+        match self {
+            Link::Plain(_) => None,
+            Link::Tls(tls) => Some(tls.ssl()),
         }
     }
 
     /// The key in the server's certificate; `None` without TLS.
     fn key(&self) -> Option<PKey<Public>> {
-        match self {
-            Link::Plain(_) => None,
-            Link::Tls(tls) => tls.ssl().peer_certificate()?.public_key().ok(),
-        }
+        self.ssl()?.peer_certificate()?.public_key().ok()
     }
 }
 
-fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+/// A host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// The addresses of a host. The system's resolver knows no deadline, so it is asked in a thread,
+/// which is left behind where it does not answer in time.
+///
+/// # Errors
+/// As the resolver says; [`io::ErrorKind::TimedOut`].
+pub fn resolve(host: &str, deadline: Instant) -> io::Result<Vec<IpAddr>> {
+    let host = bare(host).to_owned();
+    let (answer, answered) = mpsc::channel();
+    let ask = move || {
+        let found = (host.as_str(), 0).to_socket_addrs();
+        let _ = answer.send(found.map(|found| found.map(|at| at.ip()).collect()));
+    };
+    thread::Builder::new().spawn(ask)?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    answered.recv_timeout(left).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Connects to the first of these addresses that answers; they share the time.
+///
+/// # Errors
+/// The last failure.
+pub fn connect(addresses: &[IpAddr], port: u16, deadline: Instant) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let rest = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let share = (left / rest).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&SocketAddr::new(*address, port), share) {
             Ok(tcp) => {
-                tcp.set_read_timeout(Some(PATIENCE))?;
-                tcp.set_write_timeout(Some(PATIENCE))?;
                 tcp.set_nodelay(true)?;
                 return Ok(tcp);
             }
@@ -101,7 +187,7 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 impl Read for Link {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Link::Plain(tcp) => tcp.read(buffer),
+            Link::Plain(timed) => timed.read(buffer),
             Link::Tls(tls) => tls.read(buffer),
         }
     }
@@ -110,14 +196,14 @@ impl Read for Link {
 impl Write for Link {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         match self {
-            Link::Plain(tcp) => tcp.write(buffer),
+            Link::Plain(timed) => timed.write(buffer),
             Link::Tls(tls) => tls.write(buffer),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Link::Plain(tcp) => tcp.flush(),
+            Link::Plain(timed) => timed.flush(),
             Link::Tls(tls) => tls.flush(),
         }
     }

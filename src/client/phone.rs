@@ -317,7 +317,11 @@ fn key_file(path: &str) -> Result<PKey<Public>, ClientError> {
     })
 }
 
-fn seal(key: &PKey<Public>, message: &[u8], digests: Digests) -> Result<Vec<u8>, ClientError> {
+pub(crate) fn seal(
+    key: &PKey<Public>,
+    message: &[u8],
+    digests: Digests,
+) -> Result<Vec<u8>, ClientError> {
     let mut context = PkeyCtx::new(key)?;
     context.encrypt_init()?;
     set_oaep(&mut context, digests)?;
@@ -333,7 +337,7 @@ fn set_oaep<T>(context: &mut PkeyCtx<T>, digests: Digests) -> Result<(), ClientE
 }
 
 /// Base64 as Android writes it: wrapped at 76 columns, with a final newline (contract §8).
-fn wrap(bytes: &[u8]) -> String {
+pub(crate) fn wrap(bytes: &[u8]) -> String {
     let text = STANDARD.encode(bytes);
     let mut rest = text.as_str();
     let mut lines = String::with_capacity(text.len() + text.len() / 76 + 1);

@@ -88,14 +88,13 @@ fn open(text: &str, url: &Url, trust: Trust) -> Result<WebSocket<Link>, ClientEr
             ClientError::Socket(Error::Io(io::ErrorKind::TimedOut.into()))
         }
     })?;
-    let quick = socket.get_ref().tcp().set_read_timeout(Some(TICK));
-    quick.map_err(|error| ClientError::Socket(error.into()))?;
     Ok(socket)
 }
 
 fn attend(socket: &mut WebSocket<Link>, display: &mut Display) -> Result<(), ClientError> {
     let mut paused = false;
     loop {
+        socket.get_mut().until(Instant::now() + TICK);
         match socket.read() {
             Ok(Message::Text(text)) if text.as_str() == PAUSE => {
                 paused = true;
