@@ -82,9 +82,9 @@ attacks: setup  ## 9,000 half-open connections, a million requests, and the othe
 timing: setup   ## whether a 401 or a 400 tells by its time what it must not tell
 	$(MARIADB) cargo bench --locked --bench timing
 
-soak: setup     ## the long forms: quiet for 3 minutes behind each proxy, 1,000 TLS sockets
+soak: setup     ## the long forms: quiet for 3 minutes behind each proxy, 1,000 TLS sockets, a proxy that cuts after 10 s
 	TEST_SOAK=1 $(MARIADB) cargo test --locked --release --test integration -- \
-	    --nocapture --test-threads=5 proxy:: tls::a_tls_socket
+	    --nocapture --test-threads=5 proxy:: doctor_faults:: tls::a_tls_socket
 
 bench:          ## speed and capacity beside reference servers: a table, and lines of JSON
 bench curves: $(TARGET)/bench/release/swob-bench

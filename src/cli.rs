@@ -7,7 +7,9 @@ mod options;
 mod tests;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{error, fmt};
 
 use lexopt::Arg::{Long, Short, Value};
@@ -75,10 +77,27 @@ pub enum Command {
         /// Whether it looks again and again.
         watch: bool,
     },
+    /// Act as phone and dashboard through the public URL, and tell what is wrong.
+    Doctor(Visit),
     /// Print [`HELP`].
     Help,
     /// Print the version.
     Version,
+}
+
+/// What the doctor is asked for.
+#[derive(Debug, Default, PartialEq)]
+pub struct Visit {
+    /// The API's public URL; `None` is where the settings have it.
+    pub url: Option<String>,
+    /// The dashboards' origins; none are those of the settings.
+    pub origins: Vec<String>,
+    /// Where to connect in place of where the name leads.
+    pub address: Option<IpAddr>,
+    /// How long to wait for a ping of the server.
+    pub wait: Option<Duration>,
+    /// Whether a program reads the findings.
+    pub json: bool,
 }
 
 /// The text of `--help`.
@@ -108,11 +127,13 @@ Commands:
                    compared with the server's key)
   qr USER          open a session on a running server and show its QR codes
   phone URL        do what a phone does with the URL of a QR code, and say how it goes
+  doctor           act as phone and dashboard through the public URL, and tell what is wrong
+                   with its remedy; it stores nothing, and runs from anywhere
 
 Options:
   --config FILE    the configuration file (default: gateway.ini here, else that in
                    /etc/swob-gateway; both may be absent)
-  --url URL        qr: the server's API (default: where the settings have it)
+  --url URL        qr and doctor: the server's API (default: where the settings have it)
   --user USER      phone: whose it is; the code of another is refused (default: the code's)
   --app APP        phone: the app to stand for, two-step, ios or one-step (default: two-step)
   --password-file FILE
@@ -121,6 +142,12 @@ Options:
                    phone: for one-step, a PEM file or the https URL of the certificate
                    (default: https at port 443 of the code's host)
   --insecure       qr and phone: take any certificate
+  --origin ORIGIN  doctor: a dashboard's, such as https://dashboard.example.org, one for each
+                   (default: those of the settings)
+  --address IP     doctor: where to connect, in place of where the name leads
+  --wait SECONDS   doctor: how long a socket is left quiet, for the server's next ping to come
+                   (default: 30, or 5 more than the settings' ping_interval)
+  --json           doctor: findings for a program
   -h, --help       print this help
   -V, --version    print the version
 
@@ -133,7 +160,7 @@ Exit codes: 0 done, 1 failed, 2 the command line is not understood.
 
 /// What every usage error ends with where nothing better is known.
 const COMMANDS: &str = "the commands are serve, check, status, keys generate, keys list, keys rotate, keys add FILE, keys encrypt, \
-     keys decrypt, migrate, takeover, qr USER and phone URL";
+     keys decrypt, migrate, takeover, qr USER, phone URL and doctor";
 
 /// A command line that is not understood: one line with its remedy.
 #[derive(Debug, PartialEq)]
@@ -200,6 +227,13 @@ fn command(words: &[OsString], given: &mut Given) -> Result<Command, UsageError>
             server_key: given.text("server-key"),
             trust: given.trust(),
         })),
+        ["doctor"] => Ok(Command::Doctor(Visit {
+            url: given.text("url"),
+            origins: given.texts("origin"),
+            address: given.text("address").map(|text| address(&text)).transpose()?,
+            wait: given.text("wait").map(|text| seconds(&text)).transpose()?,
+            json: given.value("json").is_some(),
+        })),
         ["phone"] => Err(UsageError("phone lacks the URL of a QR code; write phone URL".into())),
         [] | ["serve"] => Ok(Command::Serve),
         ["keys", "generate"] => Ok(Command::KeysGenerate),
@@ -240,6 +274,17 @@ fn app(name: Option<&str>) -> Result<App, UsageError> {
             Err(UsageError(format!("{name:?} is not an app; write two-step, ios or one-step")))
         }
     }
+}
+
+fn address(text: &str) -> Result<IpAddr, UsageError> {
+    text.parse().map_err(|_| UsageError(format!("{text:?} is not an IP address")))
+}
+
+fn seconds(text: &str) -> Result<Duration, UsageError> {
+    let number = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
+    number.map(Duration::from_secs).ok_or_else(|| {
+        UsageError(format!("{text:?} is not a number of seconds; write one of 1 to 3600"))
+    })
 }
 
 fn explain(error: lexopt::Error) -> UsageError {

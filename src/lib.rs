@@ -60,6 +60,7 @@ pub mod client;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod finding;
 pub mod serve;
 pub mod takeover;

@@ -5,13 +5,13 @@ use std::error::Error;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use swob_gateway::cli::{self, Cli, Command};
+use swob_gateway::cli::{self, Cli, Command, Visit};
 use swob_gateway::client::{Style, phone, qr, status};
 use swob_gateway::config::{self, Config, Overview};
 use swob_gateway::keyring::{Keyring, command};
 use swob_gateway::store::at_rest::Keys;
 use swob_gateway::wire::Endpoint;
-use swob_gateway::{check, serve, store, takeover};
+use swob_gateway::{check, doctor, serve, store, takeover};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os().skip(1)) {
@@ -87,6 +87,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
             let out = &mut std::io::stdout().lock();
             check::run(cli.config.as_deref(), &environment(), *offline, out)?;
         }
+        Command::Doctor(visit) => examine(&settings(cli)?, visit)?,
         Command::Migrate => {
             let settings = settings(cli)?;
             store::gateway::migrate(&settings.mysql)?;
@@ -98,6 +99,22 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+fn examine(settings: &Config, visit: &Visit) -> Result<(), Box<dyn Error>> {
+    let named = visit.url.as_deref().map(qr::Order::endpoint).transpose()?;
+    let api = named.or_else(|| settings.http.public_url.clone()).ok_or(
+        "no settings say how phones reach the server; write doctor --url https://gateway.example.org",
+    )?;
+    let order = doctor::Order {
+        api,
+        origins: visit.origins.clone(),
+        address: visit.address,
+        wait: visit.wait,
+        form: form(visit.json),
+        live: std::io::stdout().is_terminal() && style() != Style::Plain,
+    };
+    Ok(doctor::run(&order, settings, &mut std::io::stdout().lock())?)
 }
 
 fn encrypt(settings: &Config) -> Result<(), Box<dyn Error>> {
@@ -173,6 +190,19 @@ fn style() -> Style {
         Style::Colourless
     } else {
         Style::Coloured
+    }
+}
+
+/// How the findings of the doctor are written (locale(7): the first of the three that is set).
+fn form(json: bool) -> doctor::Form {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
+    let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
+    match json {
+        true => doctor::Form::Json,
+        false if locale.contains("utf-8") || locale.contains("utf8") => doctor::Form::Marks,
+        false => doctor::Form::Ascii,
     }
 }
 

@@ -29,6 +29,7 @@ const SHELLS: &[&str] = &[
     "cli",
     "client",
     "config",
+    "doctor",
     "finding",
     "handshake",
     "http",
@@ -104,12 +105,16 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "finding" => (&[], &["log"]),
         "main" => (
             &["wire"],
-            &["check", "cli", "client", "config", "keyring", "serve", "store", "takeover"],
+            &[
+                "check", "cli", "client", "config", "doctor", "keyring", "serve", "store",
+                "takeover",
+            ],
         ),
         "check" => (
             &["capacity", "wire"],
             &["config", "finding", "keyring", "log", "machine", "net", "store", "takeover", "tls"],
         ),
+        "doctor" => (&["crypto", "wire"], &["client", "config", "finding", "keyring", "log"]),
         "takeover" => {
             (&["crypto"], &["config", "finding", "keyring", "log", "store", "verification"])
         }

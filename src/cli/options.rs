@@ -15,13 +15,20 @@ const OPTIONS: &[(&str, bool, &str)] = &[
     ("watch", false, "status"),
     ("dry-run", false, "takeover"),
     ("certificate", true, "takeover"),
-    ("url", true, "qr"),
+    ("url", true, "qr and doctor"),
     ("user", true, "phone"),
     ("app", true, "phone"),
     ("password-file", true, "phone"),
     ("server-key", true, "phone"),
     ("insecure", false, "qr and phone"),
+    ("origin", true, "doctor"),
+    ("address", true, "doctor"),
+    ("wait", true, "doctor"),
+    ("json", false, "doctor"),
 ];
+
+/// The options that may be given several times.
+const REPEATED: &[&str] = &["origin"];
 
 /// What was given and not taken yet.
 #[derive(Default)]
@@ -36,7 +43,7 @@ impl Given {
         let Some((name, valued, _)) = OPTIONS.iter().find(|(known, ..)| *known == name) else {
             return Err(UsageError(format!("\"--{name}\" is not an option")));
         };
-        if self.0.iter().any(|(known, _)| known == name) {
+        if !REPEATED.contains(name) && self.0.iter().any(|(known, _)| known == name) {
             return Err(UsageError(format!("--{name} is given twice; write it once")));
         }
         let missing = |_| UsageError(format!("--{name} lacks its value; write it behind"));
@@ -59,6 +66,11 @@ impl Given {
     /// Takes the text of an option.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.value(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// Takes the texts of an option that was given several times.
+    pub fn texts(&mut self, name: &str) -> Vec<String> {
+        std::iter::from_fn(|| self.text(name)).collect()
     }
 
     /// Takes `--insecure`.

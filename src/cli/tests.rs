@@ -42,6 +42,26 @@ fn commands_and_options() {
 }
 
 #[test]
+fn the_doctor() {
+    let doctor = |line: &str| read(line).map(|cli| cli.command);
+    assert_eq!(doctor("doctor"), Ok(Command::Doctor(Visit::default())));
+    let line = "doctor --url https://h --origin https://a --origin https://b --address ::1 --wait 9 --json";
+    let all = Visit {
+        url: Some("https://h".into()),
+        origins: vec!["https://a".into(), "https://b".into()],
+        address: Some("::1".parse().unwrap()),
+        wait: Some(Duration::from_secs(9)),
+        json: true,
+    };
+    assert_eq!(doctor(line), Ok(Command::Doctor(all)));
+    for line in ["doctor --wait 0", "doctor --wait x", "doctor --address h", "doctor --json --json"]
+    {
+        assert!(doctor(line).is_err(), "{line}");
+    }
+    assert!(doctor("qr ada --origin https://a").is_err());
+}
+
+#[test]
 fn the_other_side() {
     let check = |line: &str, command: Command| {
         assert_eq!(read(line), Ok(Cli { config: None, command }), "{line}");
@@ -109,7 +129,10 @@ fn mistakes_name_the_remedy() {
     );
     check("phone http://h --user", "--user lacks its value; write it behind");
     check("phone http://h --user a --user b", "--user is given twice; write it once");
-    check("phone http://h --url http://h", "--url is an option of qr alone; leave it out");
+    check(
+        "phone http://h --url http://h",
+        "--url is an option of qr and doctor alone; leave it out",
+    );
     check("qr ada --app ios", "--app is an option of phone alone; leave it out");
     check("serve --insecure", "--insecure is an option of qr and phone alone; leave it out");
 }

@@ -8,6 +8,8 @@ mod capacity;
 mod check;
 mod clients;
 mod databases;
+mod doctor;
+mod doctor_faults;
 mod framing;
 mod handshake;
 mod lifecycle;

@@ -2,7 +2,7 @@
 # Installs what is missing on Debian. Silent and instant when all of it is there.
 #
 #   setup.sh           for the build and `make dev`
-#   setup.sh tests     for `make test` too: the proxies of doc/proxy, a browser, a scanner, fail2ban
+#   setup.sh tests     for `make test` too: the proxies of doc/proxy, a browser, a scanner, fail2ban, a wrong clock
 #
 # No service is started, now or at a boot: MariaDB's -core and Apache's -bin packages hold the programs alone, and
 # the services of the others are kept still.
@@ -33,6 +33,7 @@ if [ "${1:-}" = tests ]; then
     need nginx-light command -v nginx
     need apache2-bin command -v apache2
     need haproxy command -v haproxy
+    need libfaketime sh -c 'ls /usr/lib/*/faketime/libfaketime.so.1'
     need chromium command -v chromium
     need zbar-tools command -v zbarimg
     need npm command -v npm

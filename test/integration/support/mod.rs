@@ -1,6 +1,7 @@
 //! The harness: a schema, a server, a dashboard, a phone, each of which ends with its test.
 
 pub mod dashboard;
+pub mod doctor;
 pub mod front;
 pub mod http;
 pub mod mariadb;

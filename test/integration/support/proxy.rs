@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use openssl::pkey::{PKey, Private};
 use openssl::ssl::SslConnector;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -28,6 +29,8 @@ pub struct Proxy {
     pub port: u16,
     /// The certificate's private key.
     pub key: PathBuf,
+    /// The certificate of its authority.
+    pub root: PathBuf,
     trust: SslConnector,
 }
 
@@ -47,10 +50,24 @@ fn fill(recipe: &str, values: &[(&str, &str)]) -> String {
 impl Proxy {
     /// Starts in front of an API and of sync sockets on these ports.
     pub fn start(kind: Kind, api: u16, sockets: u16) -> Self {
+        Proxy::start_with(kind, api, sockets, &KEY, &[])
+    }
+
+    /// The same with another key in its certificate (but for Caddy, which makes its own), and
+    /// with these texts of the recipe replaced.
+    pub fn start_with(
+        kind: Kind,
+        api: u16,
+        sockets: u16,
+        key: &PKey<Private>,
+        planted: &[(&str, &str)],
+    ) -> Self {
         let (folder, port) = (Folder::new(), free_port());
         let authority = Authority::new();
-        let chain = authority.issue(&KEY, 2);
-        let key = String::from_utf8(KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let chain = authority.issue(key, 2);
+        let key = String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let root = folder.0.join("root.pem");
+        fs::write(&root, authority.pem()).unwrap();
         fs::write(folder.0.join("fullchain.pem"), &chain).unwrap();
         fs::write(folder.0.join("privkey.pem"), &key).unwrap();
         fs::write(folder.0.join("both.pem"), chain + &key).unwrap();
@@ -59,6 +76,7 @@ impl Proxy {
             ("127.0.0.1:6996", format!("127.0.0.1:{sockets}")),
         ];
         let backends = backends.each_ref().map(|(from, to)| (*from, to.as_str()));
+        let backends = [planted, &backends].concat();
         let path = folder.0.to_str().unwrap();
         let mut command = match kind {
             Kind::Caddy => caddy(path, port, &backends),
@@ -72,14 +90,14 @@ impl Proxy {
             panic!("{kind:?}: {error}; `make setup` installs what the tests need")
         });
         let key = folder.0.join("privkey.pem");
-        let mut proxy = Proxy { child, folder, port, key, trust: authority.trust };
+        let mut proxy = Proxy { child, folder, port, key, root, trust: authority.trust };
         if kind == Kind::Caddy {
             // It is its own authority here.
             let storage = proxy.folder.0.join("storage");
             proxy.key = storage.join(format!("certificates/local/{NAME}/{NAME}.key"));
             until("Caddy has its certificate", || proxy.key.exists());
-            let root = storage.join("pki/authorities/local/root.crt");
-            proxy.trust = trust(&fs::read(root).unwrap());
+            proxy.root = storage.join("pki/authorities/local/root.crt");
+            proxy.trust = trust(&fs::read(&proxy.root).unwrap());
         }
         proxy
     }

@@ -61,6 +61,11 @@ impl Authority {
         Authority { key, trust: trust(&certificate.to_pem().unwrap()), certificate }
     }
 
+    /// Its own certificate.
+    pub fn pem(&self) -> Vec<u8> {
+        self.certificate.to_pem().unwrap()
+    }
+
     /// A certificate for [`NAME`] and this key, with the authority's behind it, in PEM.
     pub fn issue(&self, key: &PKey<Private>, serial: u32) -> String {
         let mut builder = builder(NAME, serial, 30);
