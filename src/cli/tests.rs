@@ -185,3 +185,42 @@ fn the_help_names_everything() {
     }
     assert!(HELP.lines().all(|line| line.chars().count() <= 100));
 }
+
+/// The lines of the help under a heading, without those that go on.
+fn listed(heading: &str) -> impl Iterator<Item = &'static str> {
+    let lines = HELP.lines().skip_while(move |line| *line != heading).skip(1);
+    let lines = lines.take_while(|line| !line.is_empty());
+    lines.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '))
+}
+
+#[test]
+fn the_man_page_has_every_command_and_option_and_no_other() {
+    const PAGE: &str = include_str!("../../doc/swob-gateway.8");
+    let commands: Vec<String> = listed("Commands:")
+        .map(|line| {
+            let words = line.split("  ").next().unwrap_or(line).split(' ');
+            let words: Vec<_> = words.filter(|word| *word != word.to_uppercase()).collect();
+            words.join(" ")
+        })
+        .collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    let shown = |item: &str| item.split(" Ar ").next().unwrap_or(item).to_owned();
+    let told: Vec<String> =
+        PAGE.lines().filter_map(|line| line.strip_prefix(".It Cm ")).map(shown).collect();
+    assert_eq!(told, commands, "the commands of doc/swob-gateway.8 and those of --help");
+    let word = |text: &'static str| {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| word.len() > 2)
+    };
+    let options: Vec<&str> = word(HELP).filter_map(|word| word.strip_prefix("--")).collect();
+    assert!(options.len() > 10, "{options:?}");
+    for option in &options {
+        let forms = ["Fl -", ", -", "| -"].map(|before| format!("{before}{option}"));
+        let has = forms.iter().any(|form| PAGE.contains(form));
+        assert!(has, "--{option} is not in doc/swob-gateway.8");
+    }
+    for told in PAGE.split("Fl -").skip(1).chain(PAGE.split(", -").skip(1)) {
+        let told = told.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap();
+        assert!(options.contains(&told), "doc/swob-gateway.8 has --{told}, which is no option");
+    }
+    assert!(PAGE.contains(".Fl -help | -version") && PAGE.contains("Fl h , -help"));
+}

@@ -68,13 +68,19 @@ fn the_shipped_file_shows_every_setting_at_its_default() {
 }
 
 #[test]
-fn the_shipped_file_names_what_a_reload_takes_over() {
+fn the_shipped_file_and_the_man_page_name_what_a_reload_takes_over() {
     let start = SHIPPED.find("# - A reload (SIGHUP) takes over").unwrap();
     let told = SHIPPED[start..].split("# - ").nth(1).unwrap().split(';').next().unwrap();
     let told = told.replace("\n#  ", "");
+    let page = include_str!("../../doc/swob-gateway.8");
+    let signals = page.split(".Sh SIGNALS").nth(1).unwrap().split(".Sh").next().unwrap();
     for setting in SETTINGS {
         let name = format!("[{}] {}", setting.section, setting.key);
         assert_eq!(told.contains(&name), setting.reloads, "{name} in {told}");
+        assert_eq!(signals.contains(&name), setting.reloads, "{name} in {signals}");
+        for variable in setting.contract {
+            assert!(page.contains(variable), "{variable} is not in doc/swob-gateway.8");
+        }
     }
 }
 
