@@ -37,6 +37,7 @@ if [ "${1:-}" = tests ]; then
     need chromium command -v chromium
     need zbar-tools command -v zbarimg
     need npm command -v npm
+    need mariadb-client command -v mariadb-dump
     need fail2ban command -v fail2ban-regex
     need systemd command -v systemd-analyze
     # Without any font Chromium draws boxes, in which no test sees a mistake.
