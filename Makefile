@@ -22,7 +22,7 @@ units  = swob-gateway.service doc/service/swob-gateway.socket
 recipes = $(wildcard doc/proxy/*)
 manual = $(wildcard doc/swob-gateway.8)
 
-.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-attacks test-handshake test-browser pictures bench curves timing chaos attacks fuzz soak check setup websocat clean help
+.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-monitoring test-attacks test-handshake test-browser pictures monitoring-picture bench curves timing chaos attacks fuzz soak check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -61,9 +61,10 @@ test: websocat test-browser  ## all tests, on a throw-away database
 
 # A name that no test has would pass, so each is looked up first.
 test-users: ## the users model
+test-monitoring: ## dashboard and alerts on a real Prometheus
 test-websocket: ## the sync socket
 test-rsa: ## encryption and decryption
-test-users test-websocket test-rsa: test-%: setup
+test-users test-websocket test-rsa test-monitoring: test-%: setup
 	cargo test --locked --test integration $*:: -- --list | grep ': test$$'
 	$(MARIADB) cargo test --locked --test integration $*::
 
@@ -105,6 +106,11 @@ pictures: $(TARGET)/browser/node_modules ## the README's pictures in doc/, from 
 	@test/support/setup.sh tests
 	$(MARIADB) cargo test --locked --test browser pictures
 	install -D -m 644 -t doc $(TARGET)/tmp/pictures/*
+
+# Two minutes of load, drawn without Grafana.
+monitoring-picture: setup ## doc/monitoring/dashboard.svg, drawn from the dashboard's queries on a real Prometheus
+	TEST_PICTURE_SECONDS=120 $(MARIADB) cargo test --locked --test integration every_query
+	install -D -m 644 -t doc/monitoring $(TARGET)/tmp/monitoring/dashboard.svg
 
 # axe, which checks whether everyone can use the page.
 $(TARGET)/browser/node_modules: test/browser/package.json test/browser/package-lock.json

@@ -24,13 +24,15 @@ pub struct Probe {
 #[derive(Default)]
 struct State {
     running: bool,
-    /// The last answer, with when it came.
-    known: Option<(Instant, Result<(), String>)>,
+    /// The last answer.
+    verdict: Option<Result<(), String>>,
+    /// Until when it counts.
+    until: Option<Instant>,
 }
 
 impl State {
     fn fresh(&self) -> Option<&Result<(), String>> {
-        self.known.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, verdict)| verdict)
+        self.verdict.as_ref().filter(|_| self.until.is_some_and(|until| Instant::now() < until))
     }
 }
 
@@ -63,29 +65,41 @@ impl Probe {
         }
     }
 
-    /// The answer, by the deadline.
+    /// The answer, by the deadline; where there is none, that is the answer.
     ///
     /// # Errors
     /// Why it is not ready.
     pub fn verdict(&self, deadline: Instant) -> Result<(), String> {
+        let mut state = self.wait(deadline);
+        if let Some(verdict) = state.fresh() {
+            return verdict.clone();
+        }
+        state.verdict.insert(Err("it gives no answer within a second".to_owned())).clone()
+    }
+
+    /// The answer, by the deadline, or the one before it.
+    pub fn last(&self, deadline: Instant) -> bool {
+        self.wait(deadline).verdict.as_ref().is_some_and(Result::is_ok)
+    }
+
+    /// Waits for a fresh answer.
+    fn wait(&self, deadline: Instant) -> MutexGuard<'_, State> {
         let mut state = self.lock();
-        loop {
-            if let Some(verdict) = state.fresh() {
-                return verdict.clone();
-            }
+        while state.fresh().is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err("it gives no answer within a second".to_owned());
+                break;
             }
             let waited = self.done.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        state
     }
 
     fn check(&self) -> Result<(), String> {
-        (self.check)().map_err(|error| match (&error, &self.lock().known) {
+        (self.check)().map_err(|error| match (&error, &self.lock().verdict) {
             // Nobody has tried: what the last one met is still the reason.
-            (StoreError::Away(None), Some((_, Err(before)))) => before.clone(),
+            (StoreError::Away(None), Some(Err(before))) => before.clone(),
             _ => cause(&error),
         })
     }
@@ -93,7 +107,8 @@ impl Probe {
     fn end(&self, verdict: Result<(), String>) {
         let mut state = self.lock();
         state.running = false;
-        state.known = Some((Instant::now(), verdict));
+        state.verdict = Some(verdict);
+        state.until = Some(Instant::now() + FRESH);
         drop(state);
         self.done.notify_all();
     }
@@ -154,9 +169,15 @@ mod tests {
         probe.start();
         let late = probe.verdict(Instant::now() + Duration::from_millis(20));
         assert_eq!(late, Err("it gives no answer within a second".to_owned()));
+        assert!(!probe.last(Instant::now()));
         probe.start();
         thaw.send(()).unwrap();
         assert_eq!(probe.verdict(soon()), Ok(()));
+        probe.lock().until = None;
+        // The next answer is not there yet: the last one is good enough for a curve.
+        probe.start();
+        assert!(probe.last(Instant::now()));
+        thaw.send(()).unwrap();
     }
 
     #[test]
@@ -176,7 +197,7 @@ mod tests {
         for _ in 0..2 {
             probe.start();
             assert_eq!(probe.verdict(soon()), Err("no salt".to_owned()));
-            probe.lock().known.as_mut().unwrap().0 -= FRESH;
+            probe.lock().until = None;
         }
     }
 }

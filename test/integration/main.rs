@@ -16,6 +16,7 @@ mod keep;
 mod lifecycle;
 mod limits;
 mod log;
+mod monitoring;
 mod one_answer;
 mod page;
 mod proxy;

@@ -1,7 +1,7 @@
 //! `swob-gateway status`: what an administrator sees of a server, and the exit code that tools see.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::server::{Folder, command};
 use crate::support::{Dashboard, Phone, Schema, Server, USER, post, until};
@@ -94,4 +94,22 @@ fn watch_looks_again_and_again_also_when_the_server_comes_back() {
     sees("All is well.");
     watch.kill().unwrap();
     watch.wait().unwrap();
+}
+
+/// The README's own lines for other tools, asked with the real curl.
+#[test]
+fn the_curl_lines_of_the_readme_are_answered() {
+    const README: &str = include_str!("../../README.md");
+    let schema = Schema::new();
+    let server = Server::start(&schema, &[]);
+    let default = swob_gateway::config::Config::default().admin.listen.unwrap().to_string();
+    let start = format!("curl http://{default}/");
+    let lines: Vec<_> = README.lines().filter_map(|line| line.strip_prefix(&*start)).collect();
+    assert_eq!(lines.len(), 3);
+    for line in lines {
+        let path = line.split(' ').next().unwrap();
+        let url = format!("http://{}/{path}", server.admin);
+        let output = Command::new("curl").args(["--silent", "--fail", &url]).output().unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty(), "{path}: {output:?}");
+    }
 }

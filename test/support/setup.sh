@@ -2,7 +2,8 @@
 # Installs what is missing on Debian. Silent and instant when all of it is there.
 #
 #   setup.sh           for the build and `make dev`
-#   setup.sh tests     for `make test` too: the proxies of doc/proxy, a browser, a scanner, fail2ban, a wrong clock
+#   setup.sh tests     for `make test` too: the proxies of doc/proxy, a browser, a scanner, fail2ban, a wrong clock,
+#                      Prometheus
 #
 # No service is started, now or at a boot: MariaDB's -core and Apache's -bin packages hold the programs alone, and
 # the services of the others are kept still.
@@ -40,6 +41,7 @@ if [ "${1:-}" = tests ]; then
     need mariadb-client command -v mariadb-dump
     need fail2ban command -v fail2ban-regex
     need systemd command -v systemd-analyze
+    need prometheus command -v promtool
     # Without any font Chromium draws boxes, in which no test sees a mistake.
     need fonts-dejavu-core test -d /usr/share/fonts/truetype
 fi
@@ -72,7 +74,7 @@ if [ ! -e $policy ]; then
 fi
 # shellcheck disable=SC2086 # a list of words
 apt install --yes --no-install-recommends $packages
-for service in caddy nginx haproxy fail2ban; do
+for service in caddy nginx haproxy fail2ban prometheus; do
     case $packages in
     *" $service"*) if command -v systemctl >/dev/null; then $sudo systemctl disable --quiet $service; fi ;;
     esac

@@ -6,6 +6,7 @@ pub mod front;
 pub mod http;
 pub mod mariadb;
 pub mod phone;
+pub mod prometheus;
 pub mod proxy;
 pub mod schema;
 pub mod server;
