@@ -45,9 +45,9 @@ pub fn gateway(settings: &config::Database) -> Vec<Finding> {
         let mut denied = Vec::new();
         for (right, statement) in OWN {
             match survey.may(statement)? {
-                Right::Given => {}
                 // What does not fit is told of the layout.
-                Right::Denied | Right::Unfit(_) => denied.push(right),
+                Right::Given | Right::Unfit(_) => {}
+                Right::Denied => denied.push(right),
                 Right::NoTable => {
                     findings.push(no_table(settings));
                     return Ok(());
