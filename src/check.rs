@@ -4,7 +4,7 @@
 //! It changes nothing. What the server starts without, its databases, is left alone with
 //! `--offline`, so that the command can stand in front of a start.
 
-mod database;
+pub mod database;
 mod files;
 mod machine;
 mod ports;

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use std::{error, fmt};
 
 use openssl::pkey::{PKey, Public};
+use openssl::rsa::Rsa;
 
 use crate::client::link::{Link, resolve};
 use crate::client::{ClientError, Trust};
@@ -157,19 +158,21 @@ impl Doctor<'_> {
             return Ok(());
         }
         self.origins();
-        let mut outside = phone::Outside::default();
-        if let Some(mut dashboard) = self.dashboard()? {
-            self.handshake(&mut dashboard, key.as_ref(), &mut outside)?;
-            self.verification(key.as_ref(), &mut outside)?;
-            self.ring(key.as_ref(), &outside);
-            self.databases(&outside);
-            self.quiet(dashboard);
-        } else {
-            self.verification(key.as_ref(), &mut outside)?;
-            self.ring(key.as_ref(), &outside);
-            self.databases(&outside);
-        }
         self.inside(key.as_ref());
+        let mut outside = phone::Outside::default();
+        // Once the QR code is there, nothing slow may come between: it changes, and the server
+        // closes sockets that leave its pings unanswered.
+        let phone = Rsa::generate(2048).and_then(PKey::from_rsa).map_err(ClientError::from)?;
+        let mut dashboard = self.dashboard()?;
+        if let Some(dashboard) = &mut dashboard {
+            self.handshake(dashboard, &phone, key.as_ref(), &mut outside)?;
+        }
+        self.verification(key.as_ref(), &mut outside)?;
+        self.ring(key.as_ref(), &outside);
+        self.databases(&outside);
+        if let Some(dashboard) = dashboard {
+            self.quiet(dashboard);
+        }
         Ok(())
     }
 

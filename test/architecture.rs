@@ -114,7 +114,9 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
             &["capacity", "wire"],
             &["config", "finding", "keyring", "log", "machine", "net", "store", "takeover", "tls"],
         ),
-        "doctor" => (&["crypto", "wire"], &["client", "config", "finding", "keyring", "log"]),
+        "doctor" => {
+            (&["crypto", "wire"], &["check", "client", "config", "finding", "keyring", "log"])
+        }
         "takeover" => {
             (&["crypto"], &["config", "finding", "keyring", "log", "store", "verification"])
         }

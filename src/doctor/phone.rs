@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use openssl::pkey::{PKey, Public};
-use openssl::rsa::Rsa;
+use openssl::pkey::{PKey, Private, Public};
 use serde_json::{Value, json};
 
 use super::exchange::{Answer, Request};
@@ -49,12 +48,12 @@ impl Doctor<'_> {
     pub(super) fn handshake(
         &mut self,
         dashboard: &mut Dashboard,
+        phone: &PKey<Private>,
         certificate: Option<&PKey<Public>>,
         outside: &mut Outside,
     ) -> Result<(), DoctorError> {
         let path = dashboard.qr.path.clone();
-        let key = Rsa::generate(2048).and_then(PKey::from_rsa).map_err(ClientError::from)?;
-        let der = key.public_key_to_der().map_err(ClientError::from)?;
+        let der = phone.public_key_to_der().map_err(ClientError::from)?;
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{}-----END PUBLIC KEY-----", wrap(&der));
         let Some(first) = self.pause(dashboard, &path, &pem) else { return Ok(()) };
         let told = first.json();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::doctor::{Examined, Fault, ORIGIN, Site, examine};
 use crate::support::proxy::Kind;
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
 
 fn well(examined: &Examined) {
     let text = &examined.text;
@@ -81,6 +81,7 @@ fn it_locks_nobody_out_and_leaves_nothing() {
         &[
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_ADDRESS", "30/15m"),
             ("GATEWAY_LIMITS_PING_INTERVAL", "1"),
+            ("GATEWAY_SYNC_SESSION_PAUSED_TIMEOUT", "4"),
         ],
     );
     let url = format!("http://{}", server.api);
@@ -90,6 +91,8 @@ fn it_locks_nobody_out_and_leaves_nothing() {
         assert_eq!(examined.code, Some(0), "{round}: {}{}", examined.text, examined.errors);
     }
     assert_eq!(schema.rows().len(), 0);
+    assert_eq!(server.metric("swob_gateway_sockets"), 0.0);
+    until("its sessions are over", || server.metric("swob_gateway_sessions") == 0.0);
     let mut dashboard = Dashboard::open(&server.session(USER));
     let at = dashboard.url();
     let phone = Phone::new();

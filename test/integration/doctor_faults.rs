@@ -1,6 +1,7 @@
 //! Planted faults, each found by `doctor` with its remedy. `-- --nocapture` prints the table.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::sync::Mutex;
 use std::thread;
 
@@ -9,10 +10,11 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 
-use crate::support::doctor::{Examined, Fault, ORIGIN, Site};
+use crate::support::doctor::{Examined, Fault, ORIGIN, Site, examine_in};
 use crate::support::proxy::{Kind, free_port};
+use crate::support::server::{Folder, KEY};
 use crate::support::tls::NAME;
-use crate::support::{Schema, soak};
+use crate::support::{Schema, Server, soak};
 
 /// What a planted fault has to bring about.
 struct Expected {
@@ -170,6 +172,144 @@ fn clock_a_day_off() -> String {
     let remedy = &["timedatectl set-ntp true"];
     let expected = Expected { check: "clock", what, remedy };
     judge("12 clock a day off", &site.examine(&["--json"]), &expected)
+}
+
+/// On the server itself each database is named, with its cause.
+#[test]
+fn the_servers_own_settings_name_the_fault() {
+    let check = |sql: &str, settings: &[(&str, &str)], expected: &[(&str, &str, &str)]| {
+        let schema = Schema::new();
+        sql.split(';').filter(|sql| !sql.is_empty()).for_each(|sql| schema.execute(sql));
+        let quick = [&[("GATEWAY_LIMITS_PING_INTERVAL", "1")], settings].concat();
+        let server = Server::start(&schema, &quick);
+        let folder = Folder::new();
+        fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let own = [("GATEWAY_ADMIN_LISTEN", &*server.admin)];
+        let settings = [&own, &schema.variables()[..], &quick].concat();
+        let url = format!("http://{}", server.api);
+        let examined = examine_in(&folder, &["--url", &url, "--json"], &settings, None);
+        let text = format!("{}{}", examined.text, examined.errors);
+        assert_eq!(examined.code, Some(i32::from(!expected.is_empty())), "{text}");
+        let problems = examined.marked("problem");
+        for (check, what, remedy) in expected {
+            let found =
+                |p: &&[String; 3]| p[0] == *check && p[1].contains(what) && p[2].contains(remedy);
+            assert!(problems.iter().any(|problem| found(&problem)), "{what}: {text}");
+        }
+        if expected.is_empty() {
+            let good = examined.marked("good");
+            assert!(good.iter().any(|[check, ..]| check == "running"), "{text}");
+        }
+    };
+    check("", &[], &[]);
+    check(
+        "",
+        &[("GATEWAY_MYSQL_BE_USERNAME", "swob_gone")],
+        &[
+            ("running", "BE database not ready", "restart the server"),
+            ("settings", "Access denied", "[mysql_be] username and password"),
+        ],
+    );
+    check(
+        "DELETE FROM credentials",
+        &[],
+        &[("settings", "the hashing salt is missing", "the BE writes the row")],
+    );
+    check(
+        "DROP TABLE gateway_server_users;\
+         CREATE TABLE gateway_server_users (id INT PRIMARY KEY, name TEXT)",
+        &[],
+        &[("settings", "there is no column msisdn_hash", "name its database in [mysql] database")],
+    );
+}
+
+/// What else leads astray, and the other proxies' lines.
+#[test]
+fn more_faults_behind_other_proxies() {
+    let check = |kind, fault: Fault<'_>, check, what, remedy| {
+        let site = Site::behind(kind, &fault);
+        let name = format!("{kind:?} {what}");
+        judge(&name, &site.examine(&["--json"]), &Expected { check, what, remedy });
+    };
+    let slow: &[_] = &[("GATEWAY_LIMITS_PING_INTERVAL", "25")];
+    let cut = "the socket was cut after";
+    check(
+        Kind::Haproxy,
+        Fault {
+            recipe: &[("timeout tunnel 300s", "timeout tunnel 2s")],
+            settings: slow,
+            ..Fault::default()
+        },
+        "quiet",
+        cut,
+        &["timeout tunnel 300s"],
+    );
+    check(
+        Kind::Apache,
+        Fault {
+            // The longer of both sides' time-outs counts.
+            recipe: &[("timeout=300", "timeout=2"), ("SSLEngine on", "Timeout 2\nSSLEngine on")],
+            settings: slow,
+            ..Fault::default()
+        },
+        "quiet",
+        cut,
+        &["timeout=300"],
+    );
+    let plain = [("SetEnv no-gzip 1", ""), ("SetEnv no-brotli 1", "")];
+    check(
+        Kind::Apache,
+        Fault { recipe: &plain, ..Fault::default() },
+        "bodies",
+        "packs bodies (gzip)",
+        &["SetEnv no-gzip 1"],
+    );
+    check(
+        Kind::Apache,
+        Fault { recipe: &[("upgrade=websocket", "")], ..Fault::default() },
+        "socket",
+        "without its upgrade",
+        &["upgrade=websocket"],
+    );
+    check(
+        Kind::Nginx,
+        Fault {
+            recipe: &[("location /v2/sync/init/ {", "location /nowhere/ {")],
+            ..Fault::default()
+        },
+        "socket",
+        "leads elsewhere (404)",
+        &["location /v2/sync/init/ {"],
+    );
+    check(
+        Kind::Nginx,
+        Fault {
+            recipe: &[(
+                "proxy_pass http://127.0.0.1:15000;",
+                "proxy_pass http://127.0.0.1:9; # 127.0.0.1:15000",
+            )],
+            ..Fault::default()
+        },
+        "root",
+        "does not reach the gateway",
+        &["listen = 127.0.0.1:15000", "systemctl status"],
+    );
+    let public = [("GATEWAY_HTTP_PUBLIC_URL", "https://gateway.test:15000")];
+    check(
+        Kind::Nginx,
+        Fault { settings: &public, ..Fault::default() },
+        "QR code",
+        "it leads phones to https://gateway.test:15000",
+        &["public_url = https://gateway.test:"],
+    );
+    let closed = format!("wss://{NAME}:{}", free_port());
+    check(
+        Kind::Nginx,
+        Fault { settings: &[("GATEWAY_WEBSOCKET_PUBLIC_URL", &closed)], ..Fault::default() },
+        "socket",
+        "is not reached",
+        &["[websocket]", "public_url = wss://gateway.test:"],
+    );
 }
 
 #[test]

@@ -110,8 +110,18 @@ pub struct Examined {
 
 /// Runs the doctor with these words, in an empty folder.
 pub fn examine(words: &[&str], root: Option<&Path>) -> Examined {
-    let folder = Folder::new();
-    let mut command = command(&folder);
+    examine_in(&Folder::new(), words, &[], root)
+}
+
+/// The same in a folder and with the settings of a server.
+pub fn examine_in(
+    folder: &Folder,
+    words: &[&str],
+    settings: &[(&str, &str)],
+    root: Option<&Path>,
+) -> Examined {
+    let mut command = command(folder);
+    command.envs(settings.iter().copied());
     command.arg("doctor").args(words).env("LANG", "C.UTF-8");
     command.envs(root.map(|root| ("SSL_CERT_FILE", root)));
     let Output { status, stdout, stderr } = command.output().unwrap();
