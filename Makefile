@@ -3,6 +3,7 @@
 PREFIX  = /usr/local
 TARGET  = $(or $(CARGO_TARGET_DIR),target)
 PROGRAM = $(TARGET)/release/swob-gateway
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 MARIADB = test/support/mariadb.sh run $(TARGET)/mariadb-$@ --
 
 # /etc belongs to both usual prefixes: the one place where an administrator looks.
@@ -22,7 +23,7 @@ units  = swob-gateway.service doc/service/swob-gateway.socket
 recipes = $(wildcard doc/proxy/*)
 manual = $(wildcard doc/swob-gateway.8)
 
-.PHONY: all install uninstall dev test test-users test-websocket test-rsa test-monitoring test-attacks test-handshake test-browser pictures monitoring-picture bench curves timing chaos attacks fuzz soak check setup websocat clean help
+.PHONY: all install uninstall deb dev test test-users test-websocket test-rsa test-service test-monitoring test-attacks test-handshake test-browser pictures monitoring-picture bench curves timing chaos attacks fuzz soak check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -32,16 +33,19 @@ install:        ## install what `make` built, under $(DESTDIR)$(PREFIX)
 	@test -x $(PROGRAM) || { echo "$(PROGRAM) is not built; run make first" >&2; exit 1; }
 	install -D -m 755 $(PROGRAM) $(bin)/swob-gateway
 	test -e $(etc)/gateway.ini || { install -d $(etc) && $(own) gateway.ini | install -m 640 /dev/stdin $(etc)/gateway.ini; }
-	install -d $(share)/proxy $(lib)/systemd/system $(lib)/sysusers.d $(lib)/tmpfiles.d $(lib)/sysctl.d
+	install -d $(share)/proxy $(share)/fail2ban $(lib)/systemd/system $(lib)/sysusers.d $(lib)/tmpfiles.d $(lib)/sysctl.d
 	install -m 644 sql/gateway.sql sql/grants.sql doc/service/small.conf $(share)
 	install -m 644 $(recipes) $(share)/proxy
 	chmod 755 $(share)/proxy/renewal-hook
+	cp -r doc/fail2ban/* $(share)/fail2ban
+	chmod -R u=rwX,go=rX $(share)/fail2ban
 	for unit in $(units); do $(place) $$unit | install -m 644 /dev/stdin $(lib)/systemd/system/$${unit##*/} || exit; done
 	$(place) doc/service/tmpfiles.conf | install -m 644 /dev/stdin $(lib)/tmpfiles.d/swob-gateway.conf
 	install -m 644 doc/service/sysusers.conf $(lib)/sysusers.d/swob-gateway.conf
 	install -m 644 doc/service/sysctl.conf $(lib)/sysctl.d/60-swob-gateway.conf
 	test -z "$(manual)" || install -D -m 644 -t $(man) $(manual)
-	test -n "$(DESTDIR)" || $(place) doc/service/installed.sh | sh
+	$(place) doc/service/installed.sh | install -m 755 /dev/stdin $(share)/installed.sh
+	test -n "$(DESTDIR)" || $(share)/installed.sh
 
 uninstall:      ## remove it again, but for gateway.ini, keys and account
 	test -n "$(DESTDIR)" || ! command -v systemctl >/dev/null || systemctl --quiet disable --now swob-gateway.socket swob-gateway.service || true
@@ -51,6 +55,10 @@ uninstall:      ## remove it again, but for gateway.ini, keys and account
 	rm -rf $(share)
 	for folder in $(lib)/systemd/system $(lib)/systemd $(lib)/sysusers.d $(lib)/tmpfiles.d $(lib)/sysctl.d; do \
 	    rmdir $$folder 2>/dev/null || true; done
+
+deb:            ## a Debian package of what `make` built, in $(TARGET)/deb
+	@test -x $(PROGRAM) || { echo "$(PROGRAM) is not built; run make first" >&2; exit 1; }
+	@doc/service/deb/build $(PROGRAM) $(or $(DEB),$(TARGET)/deb) $(VERSION)
 
 dev:            ## serve on a private database with development data, until Ctrl-C
 	@test/support/dev.sh
@@ -70,6 +78,10 @@ test-users test-websocket test-rsa test-monitoring: test-%: setup
 
 test-attacks: setup ## what strangers try, with figures
 	$(MARIADB) cargo test --locked --test integration attacks:: -- --nocapture --test-threads 1
+
+# As root, and not part of `make test`: it boots a Debian.
+test-service:   ## the package's life and the service's, under a systemd as process 1
+	PROGRAM=$(PROGRAM) MACHINES=$(TARGET)/machines test/service.sh
 
 test-handshake: setup websocat ## the entire handshake, with curl, openssl and websocat
 	DEV_PROFILE=dev test/support/dev.sh run test/handshake.sh

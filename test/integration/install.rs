@@ -19,6 +19,8 @@ fn make(target: &str, folder: &Folder, more: &[&str]) {
         .args(more)
         .env_remove("MAKEFLAGS")
         .env_remove("MAKELEVEL")
+        // A debug build takes half a minute to compress.
+        .env("DPKG_DEB_COMPRESSOR_TYPE", "none")
         .output()
         .unwrap();
     succeeded(&output);
@@ -59,6 +61,8 @@ fn expected(prefix: &str, etc: &str) -> Vec<String> {
         "tmpfiles.d/swob-gateway.conf",
     ];
     let share = [
+        "fail2ban/filter.d/swob-gateway.conf",
+        "fail2ban/jail.d/swob-gateway.conf",
         "gateway.sql",
         "grants.sql",
         "proxy/Caddyfile",
@@ -72,6 +76,7 @@ fn expected(prefix: &str, etc: &str) -> Vec<String> {
         lib.iter().map(|file| format!("644 {prefix}/lib/{file}")).collect();
     files.extend(share.iter().map(|file| format!("644 {prefix}/share/swob-gateway/{file}")));
     files.extend(manual.then(|| format!("644 {prefix}/share/man/man8/swob-gateway.8")));
+    files.push(format!("755 {prefix}/share/swob-gateway/installed.sh"));
     files.push(format!("755 {prefix}/share/swob-gateway/proxy/renewal-hook"));
     files.push(format!("755 {prefix}/bin/swob-gateway"));
     files.push(format!("640 {etc}/swob-gateway/gateway.ini"));
@@ -107,6 +112,39 @@ fn install_and_uninstall_leave_what_they_should() {
     check("/usr/local", "/etc");
     check("/usr", "/etc");
     check("/opt/gateway", "/opt/gateway/etc");
+}
+
+#[test]
+fn the_package_has_what_is_installed_and_its_scripts_are_sound() {
+    let folder = Folder::new();
+    let deb = format!("DEB={}", folder.0.join("deb").display());
+    make("deb", &folder, &[&deb, "VERSION=1.2.3"]);
+    let built: Vec<_> = fs::read_dir(folder.0.join("deb")).unwrap().collect();
+    let [built] = built.as_slice() else { panic!("one package, not {built:?}") };
+    let package = built.as_ref().unwrap().path();
+    let unpacked = folder.0.join("unpacked");
+    let unpack = |option, place: &Path| {
+        let mut command = Command::new("dpkg-deb");
+        succeeded(&command.arg(option).arg(&package).arg(place).output().unwrap());
+    };
+    unpack("--extract", &unpacked);
+    let documents = |file: &String| file.contains(" /usr/share/doc/swob-gateway/");
+    let (documents, rest): (Vec<_>, Vec<_>) = files(&unpacked).into_iter().partition(documents);
+    let gzipped = |file: String| {
+        if file.ends_with(".8") { format!("{file}.gz") } else { file }
+    };
+    let expected: Vec<_> = expected("/usr", "/etc").into_iter().map(gzipped).collect();
+    assert_eq!(rest, expected);
+    assert!(documents.contains(&"644 /usr/share/doc/swob-gateway/README.md".to_owned()));
+
+    let control = folder.0.join("control");
+    unpack("--control", &control);
+    let read = |name: &str| fs::read_to_string(control.join(name)).unwrap();
+    assert!(read("control").contains("\nVersion: 1.2.3\n"), "{}", read("control"));
+    assert_eq!(read("conffiles"), "/etc/swob-gateway/gateway.ini\n");
+    for script in ["postinst", "prerm", "postrm"] {
+        succeeded(&Command::new("sh").arg("-n").arg(control.join(script)).output().unwrap());
+    }
 }
 
 #[test]

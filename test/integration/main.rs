@@ -12,6 +12,7 @@ mod doctor;
 mod doctor_faults;
 mod framing;
 mod handshake;
+mod install;
 mod keep;
 mod lifecycle;
 mod limits;
