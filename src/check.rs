@@ -12,11 +12,13 @@ mod settings;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::{error, fmt};
 
 use crate::config::Overview;
 use crate::finding::{Finding, Report};
+use crate::log::is_journal;
 
 /// Why not all is well.
 #[derive(Debug)]
@@ -62,9 +64,10 @@ pub fn run(
     file: Option<&Path>,
     env: &BTreeMap<String, String>,
     offline: bool,
-    out: &mut dyn Write,
+    out: &mut (impl Write + AsFd),
 ) -> Result<(), CheckError> {
-    let mut report = Report::new(out);
+    let journal = is_journal(&*out);
+    let mut report = Report::new(out).for_journal(journal);
     look(file, env, offline, &mut report)?;
     match (report.problems(), report.warnings()) {
         (0, 0) => report.line("All is well.")?,

@@ -7,7 +7,9 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::log::cause;
+use log::Level;
+
+use crate::log::{cause, priority};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,15 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// How much it matters among the lines of a log.
+    fn level(self) -> Level {
+        match self {
+            Mark::Good | Mark::Note | Mark::Change => Level::Info,
+            Mark::Warning => Level::Warn,
+            Mark::Problem => Level::Error,
+        }
+    }
+
     /// The word for it, as it is printed.
     pub fn name(self) -> &'static str {
         match self {
@@ -105,6 +116,8 @@ impl fmt::Display for Finding {
 /// Prints findings as they come, under headings, and counts them.
 pub struct Report<'a> {
     out: &'a mut dyn Write,
+    /// Whether each line begins with its priority, for systemd's journal (sd-daemon(3)).
+    journal: bool,
     warnings: usize,
     problems: usize,
 }
@@ -112,7 +125,13 @@ pub struct Report<'a> {
 impl<'a> Report<'a> {
     /// An empty one.
     pub fn new(out: &'a mut dyn Write) -> Self {
-        Report { out, warnings: 0, problems: 0 }
+        Report { out, journal: false, warnings: 0, problems: 0 }
+    }
+
+    /// The same for systemd's journal, where that is what `out` is.
+    #[must_use]
+    pub fn for_journal(self, journal: bool) -> Self {
+        Report { journal, ..self }
     }
 
     /// A line of its own, such as the heading of the findings after it.
@@ -134,7 +153,12 @@ impl<'a> Report<'a> {
                 Mark::Warning => self.warnings += 1,
                 Mark::Problem => self.problems += 1,
             }
-            write!(self.out, "{finding}")?;
+            for line in finding.to_string().lines() {
+                if self.journal {
+                    write!(self.out, "<{}>", priority(finding.mark.level()))?;
+                }
+                writeln!(self.out, "{line}")?;
+            }
         }
         // The next look may take seconds.
         self.out.flush()

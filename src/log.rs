@@ -9,6 +9,7 @@ use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -42,7 +43,7 @@ thread_local! {
 /// Where the file cannot be opened.
 pub fn start(settings: &config::Log) -> io::Result<()> {
     let out: Box<dyn Log> = match &settings.file {
-        None if is_journal() => Box::new(Journal),
+        None if is_journal(io::stderr()) => Box::new(Journal),
         None => timed(io::stderr()),
         Some(path) => {
             let file = Shared(Arc::new(Mutex::new(open(path)?)));
@@ -189,12 +190,12 @@ impl Write for Shared {
     }
 }
 
-/// Whether standard error is systemd's journal: systemd names its file in JOURNAL_STREAM, which a
-/// child inherits whose standard error may be another (systemd.exec(5)).
-fn is_journal() -> bool {
+/// Whether a stream is systemd's journal: systemd names its file in JOURNAL_STREAM, which a child
+/// inherits whose streams may be others (systemd.exec(5)).
+pub fn is_journal(stream: impl AsFd) -> bool {
     let named = env::var_os("JOURNAL_STREAM");
     let named = named.as_ref().and_then(|text| text.to_str()?.split_once(':'));
-    let own = fstat(io::stderr()).ok();
+    let own = fstat(stream).ok();
     named.zip(own).is_some_and(|((device, inode), own)| {
         device.parse() == Ok(own.st_dev) && inode.parse() == Ok(own.st_ino)
     })
@@ -218,7 +219,7 @@ impl Log for Journal {
 }
 
 /// As syslog(3) has them.
-fn priority(level: Level) -> u8 {
+pub fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
         Level::Warn => 4,

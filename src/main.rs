@@ -9,6 +9,7 @@ use swob_gateway::cli::{self, Cli, Command, Visit};
 use swob_gateway::client::{Style, phone, qr, status};
 use swob_gateway::config::{self, Config, Overview};
 use swob_gateway::keyring::{Keyring, command};
+use swob_gateway::log::is_journal;
 use swob_gateway::store::at_rest::Keys;
 use swob_gateway::wire::Endpoint;
 use swob_gateway::{check, doctor, serve, store, takeover};
@@ -24,11 +25,16 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("swob-gateway: {error}");
+            let mut said = format!("swob-gateway: {error}");
             let mut cause = error.source();
             while let Some(error) = cause {
-                eprintln!("  because {error}");
+                said.push_str(&format!("\n  because {error}"));
                 cause = error.source();
+            }
+            // systemd's journal takes a line without a priority for an everyday one.
+            let priority = if is_journal(std::io::stderr()) { "<3>" } else { "" };
+            for line in said.lines() {
+                eprintln!("{priority}{line}");
             }
             ExitCode::FAILURE
         }

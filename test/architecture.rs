@@ -106,7 +106,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "main" => (
             &["wire"],
             &[
-                "check", "cli", "client", "config", "doctor", "keyring", "serve", "store",
+                "check", "cli", "client", "config", "doctor", "keyring", "log", "serve", "store",
                 "takeover",
             ],
         ),

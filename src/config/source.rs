@@ -146,8 +146,11 @@ impl Source {
             .flat_map(|setting| [Some(setting.variable()), setting.file_variable()])
             .flatten()
             .collect();
-        for name in env.keys().filter(|name| !known.contains(name)) {
+        for (name, text) in env.iter().filter(|(name, _)| !known.contains(name)) {
             let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            if tells_of_service(name, text) {
+                continue;
+            }
             let remedy = match nearest(rest, known.iter().filter_map(|k| k.strip_prefix(PREFIX))) {
                 Some(known) => format!("did you mean {PREFIX}{known}?"),
                 None => "write GATEWAY_<SECTION>_<KEY> as in gateway.ini, or unset it".into(),
@@ -156,6 +159,24 @@ impl Source {
             self.mistakes.push((Place::Variable(name.clone()), mistake));
         }
     }
+}
+
+/// Whether a variable is one that Kubernetes sets for each service of the namespace, or Docker for
+/// each link: one called `gateway` or `mysql` brings names that look like settings.
+fn tells_of_service(name: &str, text: &str) -> bool {
+    let numbered = name.rsplit_once("_PORT_").is_some_and(|(_, rest)| {
+        let (number, rest) = rest.split_once('_').unwrap_or((rest, ""));
+        let protocol = rest.split('_').next().unwrap_or(rest);
+        number.parse::<u16>().is_ok() && ["TCP", "UDP", "SCTP"].contains(&protocol)
+    });
+    // The last of them ends in _TCP_PORT, which is no number's start.
+    let number = name.strip_suffix("_TCP_PORT").or_else(|| name.strip_suffix("_UDP_PORT"));
+    let numbered = numbered || number.is_some_and(|name| name.contains("_PORT_"));
+    numbered
+        || name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && text.contains("://"))
 }
 
 /// The variable that counts for a setting, and its text.
@@ -183,6 +204,9 @@ fn choose(
         (None, None) => {
             let set = setting.contract.iter().find_map(|name| {
                 let text = env.get(*name).filter(|text| setting.secret || !text.is_empty())?;
+                if setting.key == "port" && tells_of_service(name, text) {
+                    return None;
+                }
                 Some(((*name).to_owned(), text.clone()))
             });
             set.map_or_else(|| credential(setting, env, read), |set| Ok(Some(set)))

@@ -233,6 +233,34 @@ fn credentials() {
 }
 
 #[test]
+fn what_kubernetes_tells_of_its_services_is_no_setting() {
+    let services = [
+        ("GATEWAY_SERVICE_HOST", "10.0.0.1"),
+        ("GATEWAY_SERVICE_PORT", "15000"),
+        ("GATEWAY_SERVICE_PORT_HTTP", "15000"),
+        ("GATEWAY_PORT", "tcp://10.0.0.1:15000"),
+        ("GATEWAY_PORT_15000_TCP", "tcp://10.0.0.1:15000"),
+        ("GATEWAY_PORT_15000_TCP_PROTO", "tcp"),
+        ("GATEWAY_PORT_15000_TCP_PORT", "15000"),
+        ("GATEWAY_PORT_15000_TCP_ADDR", "10.0.0.1"),
+        ("GATEWAY_DB_SERVICE_HOST", "10.0.0.2"),
+        ("MYSQL_SERVICE_HOST", "10.0.0.3"),
+        ("MYSQL_PORT", "tcp://10.0.0.3:3306"),
+    ];
+    assert_eq!(good("", &services), defaults());
+    // What an administrator may have meant is told.
+    for (name, text) in [
+        ("GATEWAY_PORT", "15000"),
+        ("GATEWAY_HTTP_PORT", "80"),
+        ("GATEWAY_PORT_X_TCP", "1"),
+        ("GATEWAY_SERVICE", "x"),
+        ("MYSQL_PORT", "x"),
+    ] {
+        assert!(read("", &[(name, text)]).is_err(), "{name}");
+    }
+}
+
+#[test]
 fn a_password_is_taken_as_it_is() {
     let check = |written: &str, expected| {
         let text = format!("[mysql]\npassword = {written}\r\n");

@@ -343,6 +343,29 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
 }
 
 #[test]
+fn the_journal_is_told_how_much_a_finding_matters() {
+    let folder = furnished();
+    mode(&folder, "server.key", 0o644);
+    fs::write(folder.0.join("gateway.ini"), "[tls]\ncertificate = no\n").unwrap();
+    let script = "JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec \"$0\" check --offline >&2";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_swob-gateway")])
+        .current_dir(&folder.0)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    for told in [
+        "<6>  good     gateway.ini is read",
+        "<4>  warning  server.key is open to every user",
+        "<4>           remedy: chmod",
+        "<3>  problem  the certificate no is out of reach",
+        "<3>swob-gateway: there is one problem",
+    ] {
+        assert!(said.contains(told), "{told} is missing in {said}");
+    }
+}
+
+#[test]
 fn a_port_is_free_or_ours_or_a_strangers() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
