@@ -18,7 +18,7 @@ use crate::log::password_refused;
 use crate::password::Judgement;
 use crate::refusal::Refusal;
 use crate::services::{self, Services};
-use crate::session::{Attempt, SessionId, UserId};
+use crate::session::{SessionId, UserId};
 use crate::store::backend::Candidate;
 use crate::store::{StoreError, gateway};
 use crate::wire::{self, Grant, Handshake, Password};
@@ -60,15 +60,15 @@ impl Services {
                 Ok(("begun", wire::key_answer(&self.keyring.public_pem(), user, session)))
             }
             Handshake::Password(password) => {
-                let attempt = self.hub.attempt(session, user, digest, None)?;
+                let key = self.hub.attempt(session, user, digest, None)?;
                 let exchange = Exchange { user, session, address, password, one_step: false };
-                let grant = self.attempt(attempt, digest, &exchange)?;
+                let grant = self.attempt(&key, digest, &exchange)?;
                 Ok(("complete", grant.two_step()))
             }
             Handshake::Both(key, password) => {
-                let attempt = self.hub.attempt(session, user, digest, Some(&Arc::new(key)))?;
+                let key = self.hub.attempt(session, user, digest, Some(&Arc::new(key)))?;
                 let exchange = Exchange { user, session, address, password, one_step: true };
-                let grant = self.attempt(attempt, digest, &exchange)?;
+                let grant = self.attempt(&key, digest, &exchange)?;
                 Ok(("complete", grant.one_step()))
             }
         }
@@ -76,15 +76,11 @@ impl Services {
 
     fn attempt(
         &self,
-        attempt: Attempt<Arc<PhoneKey>>,
+        key: &Arc<PhoneKey>,
         digest: [u8; 32],
         exchange: &Exchange<'_>,
     ) -> Result<Grant, Refusal> {
-        let answer = match attempt {
-            Attempt::Granted(key) => self.counted(exchange, &key),
-            Attempt::Pending(key) => self.exchange(exchange, &key),
-            Attempt::Repeated(refusal) => return Err(refusal),
-        };
+        let answer = self.counted(exchange, key);
         answer.inspect_err(|refusal| self.hub.refuse(exchange.session, digest, *refusal))
     }
 

@@ -63,6 +63,8 @@ pub struct Hub {
     passwords: Mutex<Passwords>,
     /// Wakes who waits for other tries to be judged.
     judged: Condvar,
+    /// Wakes who waits for the answer to the same body.
+    answered: Condvar,
     /// Wakes the timer thread when an earlier deadline has come into the table.
     earlier: Condvar,
     /// How often the timer thread has looked at the table.
@@ -126,6 +128,7 @@ impl Hub {
             state: Mutex::new(state),
             passwords: Mutex::new(Passwords::new(rates)),
             judged: Condvar::new(),
+            answered: Condvar::new(),
             earlier: Condvar::new(),
             beats: AtomicU64::new(0),
         })
@@ -187,23 +190,36 @@ impl Hub {
         self.change(|state| state.sessions.begin(Instant::now(), id, user, key))
     }
 
-    /// See [`Sessions::attempt`].
+    /// See [`Sessions::attempt`]: the phone's key. Waits while the same body is being judged, for
+    /// a repeat beside it would be a try that nobody counts.
     ///
     /// # Errors
-    /// As there.
+    /// As there, what the same body met before, and [`Refusal::Full`] where it takes too long.
     pub fn attempt(
         &self,
         id: SessionId,
         user: &UserId,
         digest: [u8; 32],
         key: Option<&Arc<PhoneKey>>,
-    ) -> Result<Attempt<Arc<PhoneKey>>, Refusal> {
-        self.change(|state| state.sessions.attempt(Instant::now(), id, user, digest, key))
+    ) -> Result<Arc<PhoneKey>, Refusal> {
+        let patience = Instant::now() + PATIENCE;
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            match state.sessions.attempt(now, id, user, digest, key)? {
+                Attempt::Granted(key) => return Ok(key),
+                Attempt::Repeated(refusal) => return Err(refusal),
+                Attempt::Pending if now >= patience => return Err(Refusal::Full(PATIENCE)),
+                Attempt::Pending => drop(self.answered.wait_timeout(state, patience - now)),
+            }
+            state = self.lock();
+        }
     }
 
     /// See [`Sessions::refuse`].
     pub fn refuse(&self, id: SessionId, digest: [u8; 32], refusal: Refusal) {
         self.change(|state| state.sessions.refuse(id, digest, refusal));
+        self.answered.notify_all();
     }
 
     /// See [`Sessions::claim`].
@@ -331,6 +347,7 @@ impl Won<'_> {
     pub fn complete(mut self) {
         if let Some(claim) = mem::take(&mut self.claim) {
             self.hub.change(|state| state.sessions.complete(Instant::now(), claim));
+            self.hub.answered.notify_all();
         }
     }
 }

@@ -30,21 +30,10 @@ use std::time::Instant;
 
 use crate::refusal::Refusal;
 
-pub use self::event::{Event, Reason, Rules, SocketId};
+pub use self::event::{Attempt, Event, Reason, Rules, SocketId};
 pub use self::id::{SessionId, UserId};
 pub use self::tally::{End, Tally};
 use self::tally::{JustOver, Over};
-
-/// What [`Sessions::attempt`] grants.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Attempt<K> {
-    /// Go on; the answer is to be encrypted under this key of the phone.
-    Granted(K),
-    /// Go on, but count nothing: this very body is being judged at this moment.
-    Pending(K),
-    /// This very body was refused before, so.
-    Repeated(Refusal),
-}
 
 /// The right to complete one session: whoever holds it has won the race for this URL.
 #[must_use = "a claim that is neither completed nor released blocks its session for ever"]
@@ -219,7 +208,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         };
         match row.attempts.iter().find(|(seen, _)| *seen == digest) {
             Some((_, Some(refusal))) => Ok(Attempt::Repeated(*refusal)),
-            Some((_, None)) => Ok(Attempt::Pending(key)),
+            Some((_, None)) => Ok(Attempt::Pending),
             None if row.attempts.len() < tries => {
                 row.attempts.push((digest, None));
                 Ok(Attempt::Granted(key))

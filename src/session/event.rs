@@ -1,8 +1,9 @@
-//! What the table is told at the start, and what it tells the sockets.
+//! What the table is told at the start, and what it tells phones and sockets.
 
 use std::time::Duration;
 
 use super::SessionId;
+use crate::refusal::Refusal;
 
 /// A socket of a dashboard, by a number that its owner never gives out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +33,17 @@ pub enum Reason {
     Expired,
     /// The server is going down.
     Leaving,
+}
+
+/// What [`super::Sessions::attempt`] grants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Attempt<K> {
+    /// Go on; the answer is to be encrypted under this key of the phone.
+    Granted(K),
+    /// Wait: this very body is being judged at this moment.
+    Pending,
+    /// This very body was refused before, so.
+    Repeated(Refusal),
 }
 
 /// The times and bounds of the table.

@@ -62,6 +62,27 @@ fn an_exact_repeat_at_the_same_moment_is_answered_and_stored_once() {
 }
 
 #[test]
+fn a_password_sent_many_times_at_once_is_not_judged_once_the_tries_are_used_up() {
+    let schema = Schema::new();
+    let server = Server::start(&schema, &[("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", "1/1h")]);
+    let phone = Phone::new();
+    let mut dashboard = Dashboard::open(&server.session(USER));
+    let wrong = phone.one_step_body("wrong");
+    assert_eq!(post(&server.api, &dashboard.url(), &wrong).status, 401);
+    for _ in 0..5 {
+        let mut dashboard = Dashboard::open(&server.session(USER));
+        let (url, right) = (dashboard.url(), phone.one_step_body(PASSWORD));
+        let statuses = thread::scope(|scope| {
+            let send = || post(&server.api, &url, &right).status;
+            let threads: Vec<_> = (0..40).map(|_| scope.spawn(send)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(statuses.iter().all(|status| *status == 429), "{statuses:?}");
+    }
+    assert!(schema.rows().is_empty());
+}
+
+#[test]
 fn a_wrong_password_is_repeated_and_then_corrected_at_the_same_url() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);

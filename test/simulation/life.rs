@@ -198,7 +198,7 @@ impl<'a> Life<'a> {
     fn attempted(attempt: Attempt<Key>) -> Outcome {
         match attempt {
             Attempt::Granted(key) => Outcome::Granted(key),
-            Attempt::Pending(key) => Outcome::Pending(key),
+            Attempt::Pending => Outcome::Pending,
             Attempt::Repeated(refusal) => Outcome::Repeated(refusal),
         }
     }
@@ -251,7 +251,7 @@ impl<'a> Life<'a> {
         }
         let granted = matches!(
             seen,
-            Outcome::Done | Outcome::Granted(_) | Outcome::Pending(_) | Outcome::Repeated(_)
+            Outcome::Done | Outcome::Granted(_) | Outcome::Pending | Outcome::Repeated(_)
         );
         let done = match step {
             Step::Complete(at) => Some(held[at]),

@@ -15,7 +15,7 @@ use super::{Digest, Key, RULES};
 pub enum Outcome {
     Done,
     Granted(Key),
-    Pending(Key),
+    Pending,
     Repeated(Refusal),
     Refused(Refusal),
 }
@@ -33,7 +33,7 @@ impl Outcome {
         match self {
             Outcome::Done => None,
             Outcome::Granted(_) => Some("granted"),
-            Outcome::Pending(_) => Some("pending"),
+            Outcome::Pending => Some("pending"),
             Outcome::Repeated(_) => Some("repeated"),
             Outcome::Refused(Refusal::Session) => Some("session"),
             Outcome::Refused(Refusal::Malformed(_)) => Some("malformed"),
@@ -143,7 +143,7 @@ impl Model {
             return Err(Refusal::Session);
         }
         if let Some((_, refusal)) = session.tries.iter().find(|(seen, _)| *seen == digest) {
-            return Ok(refusal.map_or(Attempt::Pending(bound), Attempt::Repeated));
+            return Ok(refusal.map_or(Attempt::Pending, Attempt::Repeated));
         }
         if session.tries.len() >= RULES.attempts {
             return Err(Refusal::Attempts(session.ends.saturating_duration_since(now)));
