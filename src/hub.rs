@@ -171,7 +171,7 @@ impl Hub {
             } else {
                 self.tickets.redeem(now, user, ticket, &mut state.spent)
             }
-            .and_then(|()| state.sessions.connect(now, mint(), user.clone(), socket));
+            .and_then(|()| state.sessions.connect(now, mint(), user.clone(), peer, socket));
             if let Err(refusal) = opened {
                 state.crowd.leave(&counted);
                 return Err(refusal);

@@ -110,6 +110,11 @@ impl<K: Eq + Hash> Counts<K> {
         room
     }
 
+    /// How many a key counts.
+    pub fn of(&self, key: &K) -> usize {
+        self.live.get(key).copied().unwrap_or(0)
+    }
+
     /// Counts one less; a key at zero costs no memory.
     pub fn leave(&mut self, key: &K) {
         if let Some(count) = self.live.get_mut(key) {

@@ -28,6 +28,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
+use crate::limit::{Counts, Peer};
 use crate::refusal::Refusal;
 
 pub use self::event::{Attempt, Event, Reason, Rules, SocketId};
@@ -42,6 +43,8 @@ pub struct Claim(SessionId);
 
 struct Row<K> {
     user: UserId,
+    /// Who opened the socket.
+    peer: Peer,
     /// `None` once the dashboard of a paused session has left.
     socket: Option<SocketId>,
     state: State<K>,
@@ -79,6 +82,8 @@ pub struct Sessions<K> {
     deadlines: BTreeSet<(Instant, Due)>,
     events: VecDeque<Event>,
     detached: usize,
+    /// Whose they are.
+    left_by: Counts<Peer>,
     tally: Tally,
     just_over: JustOver,
 }
@@ -93,6 +98,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             detached: 0,
+            left_by: Counts::new(usize::MAX),
             tally: Tally::default(),
             just_over: JustOver::default(),
         }
@@ -101,19 +107,25 @@ impl<K: Clone + PartialEq> Sessions<K> {
     /// A dashboard's socket opens: it is shown its first QR code, `id`, which must be fresh.
     ///
     /// # Errors
-    /// [`Refusal::Full`] while too many paused sessions wait without their dashboard.
+    /// [`Refusal::Full`] while too many paused sessions wait without their dashboard, and
+    /// [`Refusal::Crowd`] while too many of this peer's do: else one stranger could fill the table.
     pub fn connect(
         &mut self,
         now: Instant,
         id: SessionId,
         user: UserId,
+        peer: Peer,
         socket: SocketId,
     ) -> Result<(), Refusal> {
         if self.detached >= self.rules.detached {
             return Err(Refusal::Full(self.rules.paused));
         }
+        if self.left_by.of(&peer) >= self.rules.detached_per_peer {
+            return Err(Refusal::Crowd(self.rules.paused));
+        }
         let row = Row {
             user,
+            peer,
             socket: Some(socket),
             state: State::Shown { shown: 1 },
             deadline: now + self.rules.sleep,
@@ -138,6 +150,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
                 Some(row) => {
                     row.socket = None;
                     self.detached += 1;
+                    self.left_by.enter(row.peer);
                 }
                 None => {}
             },
@@ -361,7 +374,10 @@ impl<K: Clone + PartialEq> Sessions<K> {
     fn take(&mut self, id: SessionId) -> Option<Row<K>> {
         let row = self.rows.remove(&id)?;
         self.deadlines.remove(&(row.deadline, Due::Session(id)));
-        self.detached -= usize::from(row.socket.is_none());
+        if row.socket.is_none() {
+            self.detached -= 1;
+            self.left_by.leave(&row.peer);
+        }
         Some(row)
     }
 

@@ -92,6 +92,7 @@ mod tests {
             linger: second,
             attempts: 1,
             detached: 1,
+            detached_per_peer: 1,
         };
         let admission = Admission { unissued: true, per_user_and_address: 1 };
         let none = PasswordRates { pair: vec![], address: vec![], user: vec![] };

@@ -35,6 +35,7 @@ pub(super) fn rules(config: &Config) -> Rules {
         linger: LINGER,
         attempts: config.limits.session_attempts,
         detached: config.limits.max_connections,
+        detached_per_peer: config.limits.max_connections_per_address,
     }
 }
 

@@ -61,4 +61,6 @@ pub struct Rules {
     pub attempts: usize,
     /// How many paused sessions without their dashboard are kept.
     pub detached: usize,
+    /// How many of them one peer may have left before it opens another.
+    pub detached_per_peer: usize,
 }

@@ -10,6 +10,7 @@ const RULES: Rules = Rules {
     linger: Duration::from_secs(5),
     attempts: 5,
     detached: 2,
+    detached_per_peer: 9,
 };
 const SOCKET: SocketId = SocketId(7);
 
@@ -24,6 +25,10 @@ fn id(n: u8) -> SessionId {
     SessionId::new([n; 16])
 }
 
+fn peer(n: u8) -> Peer {
+    Peer::of([127, 0, 0, n].into())
+}
+
 fn user() -> UserId {
     UserId::parse("ada").unwrap()
 }
@@ -32,7 +37,7 @@ impl Desk {
     /// A table with one socket that has just been shown the code 1.
     fn shown() -> Self {
         let mut desk = Desk { table: Sessions::new(RULES), start: Instant::now(), minted: 1 };
-        desk.table.connect(desk.start, id(1), user(), SOCKET).unwrap();
+        desk.table.connect(desk.start, id(1), user(), peer(1), SOCKET).unwrap();
         desk.expect(&[Event::Show(SOCKET, id(1))]);
         desk
     }
@@ -153,7 +158,7 @@ fn paused_sessions_without_a_dashboard_are_bounded_by_refusing_the_newcomer() {
     desk.table.disconnect(SOCKET);
     for n in [2, 3] {
         let socket = SocketId(u64::from(n));
-        let opened = desk.table.connect(desk.start, id(n), user(), socket);
+        let opened = desk.table.connect(desk.start, id(n), user(), peer(1), socket);
         assert_eq!(opened.is_ok(), n == 2, "{n}");
         if opened.is_ok() {
             desk.table.begin(desk.start, id(n), &user(), &"key").unwrap();
@@ -162,7 +167,26 @@ fn paused_sessions_without_a_dashboard_are_bounded_by_refusing_the_newcomer() {
     }
     let claim = desk.table.claim(id(1), &user()).unwrap();
     desk.table.complete(desk.start, claim);
-    assert!(desk.table.connect(desk.start, id(4), user(), SOCKET).is_ok());
+    assert!(desk.table.connect(desk.start, id(4), user(), peer(1), SOCKET).is_ok());
+}
+
+#[test]
+fn one_address_cannot_fill_the_table_with_sessions_whose_dashboards_have_left() {
+    let rules = Rules { detached: 9, detached_per_peer: 2, ..RULES };
+    let (mut table, now) = (Sessions::new(rules), Instant::now());
+    let open = |table: &mut Sessions<_>, n: u8, peer| {
+        let socket = SocketId(n.into());
+        table.connect(now, id(n), user(), peer, socket)?;
+        table.begin(now, id(n), &user(), &"key").unwrap();
+        table.disconnect(socket);
+        Ok(())
+    };
+    assert_eq!(open(&mut table, 1, peer(1)), Ok(()));
+    assert_eq!(open(&mut table, 2, peer(1)), Ok(()));
+    assert_eq!(open(&mut table, 3, peer(1)), Err(Refusal::Crowd(RULES.paused)));
+    assert_eq!(open(&mut table, 4, peer(2)), Ok(()));
+    table.handle_timeout(now + RULES.paused, &mut || id(9));
+    assert_eq!(open(&mut table, 5, peer(1)), Ok(()));
 }
 
 #[test]
@@ -212,7 +236,7 @@ fn a_password_before_any_key_is_malformed_and_one_with_another_key_is_foreign() 
 #[test]
 fn a_server_that_leaves_closes_every_socket_but_lets_a_claimed_session_complete() {
     let mut desk = Desk::paused();
-    desk.table.connect(desk.start, id(2), user(), SocketId(8)).unwrap();
+    desk.table.connect(desk.start, id(2), user(), peer(1), SocketId(8)).unwrap();
     desk.expect(&[Event::Show(SocketId(8), id(2))]);
     let claim = desk.table.claim(id(1), &user()).unwrap();
     desk.table.leave(desk.start);

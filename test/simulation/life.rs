@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt as _};
 
+use swob_gateway::limit::Peer;
 use swob_gateway::refusal::Refusal;
 use swob_gateway::session::{
     Attempt, Claim, Event, Reason, Rules, SessionId, Sessions, SocketId, UserId,
@@ -26,6 +27,7 @@ const RULES: Rules = Rules {
     linger: Duration::from_secs(5),
     attempts: 5,
     detached: 6,
+    detached_per_peer: usize::MAX,
 };
 /// How often each kind of event and result was met.
 pub type Tally = BTreeMap<&'static str, u64>;
@@ -167,7 +169,9 @@ impl<'a> Life<'a> {
                 minted[minted.len() - 1]
             }),
             Step::Connect(who) => {
-                let opened = self.table.connect(now, fresh, user(who), SocketId(self.sockets));
+                let peer = Peer::of([127, 0, 0, 1].into());
+                let socket = SocketId(self.sockets);
+                let opened = self.table.connect(now, fresh, user(who), peer, socket);
                 return Outcome::of(opened, |()| Outcome::Done);
             }
             Step::Disconnect(socket) => self.table.disconnect(socket),
