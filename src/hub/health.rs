@@ -77,11 +77,13 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::hub::Admission;
+    use crate::hub::{Admission, Notice, Outlet};
+    use crate::limit::Peer;
     use crate::password::PasswordRates;
-    use crate::session::Rules;
+    use crate::session::{Rules, UserId};
 
     fn hub() -> Arc<Hub> {
         let second = Duration::from_secs(1);
@@ -97,6 +99,36 @@ mod tests {
         let admission = Admission { unissued: true, per_user_and_address: 1 };
         let none = PasswordRates { pair: vec![], address: vec![], user: vec![] };
         Arc::new(Hub::new(rules, admission, none).unwrap())
+    }
+
+    /// A socket that counts what it is told, and whose library panics.
+    #[derive(Default)]
+    struct Broken(AtomicU64);
+
+    impl Outlet for Broken {
+        fn push(&self, _: Notice) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn flush(&self) {
+            panic!("this socket is to panic");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_one_socket_does_not_stop_the_rotation_of_all() {
+        let (hub, broken) = (hub(), Arc::new(Broken::default()));
+        let user = UserId::parse("ada").unwrap();
+        let peer = Peer::of([127, 0, 0, 1].into());
+        let _seat = hub.connect(&user, "", peer, Arc::clone(&broken) as _).unwrap();
+        let timer = Arc::clone(&hub);
+        thread::Builder::new().spawn(move || timer.keep_time()).unwrap();
+        // The code, then after a second each the close and the cut.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while broken.0.load(Ordering::Relaxed) < 3 {
+            assert!(Instant::now() < deadline, "{broken:?} notices came", broken = broken.0);
+            thread::sleep(LOOK);
+        }
     }
 
     fn soon() -> Instant {
