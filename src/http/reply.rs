@@ -39,7 +39,9 @@ impl Reply {
             Reply::new(refusal.status(), "application/problem+json", problem)
         };
         if let Some(wait) = refusal.retry_after() {
-            reply.headers.push(("Retry-After", wait.as_secs().max(1).to_string()));
+            // Whoever comes back a moment too early is refused again.
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
+            reply.headers.push(("Retry-After", seconds.to_string()));
         }
         match refusal {
             Refusal::Method(allowed) => reply.headers.push(("Allow", (*allowed).to_owned())),

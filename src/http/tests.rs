@@ -56,6 +56,12 @@ fn a_reply_says_its_length_and_whether_the_connection_stays() {
     assert!(text.contains("\r\nRetry-After: 1\r\n"), "{text}");
     assert!(text.contains("\r\nContent-Length: 0\r\n"), "{text}");
     assert!(text.contains("\r\nConnection: keep-alive\r\n"), "{text}");
+    let reply = Reply::refusal(&Refusal::Attempts(Duration::from_millis(1900)));
+    let text = String::from_utf8(reply.bytes(true, false)).unwrap();
+    assert!(
+        text.contains("\r\nRetry-After: 2\r\n"),
+        "a client that waits so long is served: {text}"
+    );
     let reply = Reply::refusal(&Refusal::Method("GET"));
     let text = String::from_utf8(reply.bytes(false, true)).unwrap();
     assert!(text.contains("\r\nAllow: GET\r\n"), "{text}");
