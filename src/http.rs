@@ -81,6 +81,11 @@ impl Request {
         self.minor == 1 && !self.has_token("connection", "close")
     }
 
+    /// Whether the body comes only after a word (RFC 9110 §10.1.1), which HTTP/1.0 does not know.
+    fn awaits_continue(&self) -> bool {
+        self.minor == 1 && self.has_token("expect", "100-continue")
+    }
+
     fn count(&self, name: &str) -> usize {
         self.headers.iter().filter(|(known, _)| known == name).count()
     }
@@ -154,7 +159,7 @@ impl<S: Transport> Connection<S> {
         let mut request = parse_head(&head)?;
         let framing = framing(&request, self.limits.max_body)?;
         self.stream.wait_until(whole.min(Instant::now() + self.limits.body));
-        if framing != Framing::Length(0) && request.has_token("expect", "100-continue") {
+        if framing != Framing::Length(0) && request.awaits_continue() {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         request.body = match framing {

@@ -68,3 +68,13 @@ fn a_reply_says_its_length_and_whether_the_connection_stays() {
     assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
     assert!(text.ends_with("\r\n\r\n"), "a HEAD has no body");
 }
+
+#[test]
+fn a_client_of_http_1_0_is_not_told_to_continue() {
+    let check = |version, expected| {
+        let head = format!("POST / HTTP/{version}\r\nHost: x\r\nExpect: 100-continue\r\n\r\n");
+        assert_eq!(parse_head(head.as_bytes()).unwrap().awaits_continue(), expected, "{version}");
+    };
+    check("1.1", true);
+    check("1.0", false);
+}
