@@ -63,6 +63,9 @@ pub struct Digests {
     pub mgf1: Hash,
 }
 
+/// A key of 4096 bits takes 800 bytes, each on a line of its own twice as many.
+const LONGEST_PEM: usize = 4096;
+
 /// A phone's RSA public key, with the text in which it came.
 #[derive(Clone, Debug)]
 pub struct PhoneKey {
@@ -84,7 +87,10 @@ impl PhoneKey {
     /// [`Refusal::Malformed`] for other forms, for other than 2048 to 4096 bits, and for an
     /// exponent or a modulus under which nothing is secret.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let der = text
+        // Blanks are no end in themselves: the text stays in memory with its session.
+        let der = Some(text)
+            .filter(|text| text.len() <= LONGEST_PEM)
+            .unwrap_or_default()
             .trim()
             .strip_prefix("-----BEGIN PUBLIC KEY-----")
             .and_then(|text| text.strip_suffix("-----END PUBLIC KEY-----"))
@@ -242,6 +248,7 @@ mod tests {
         check("-----BEGIN PUBLIC KEY----------END PUBLIC KEY-----");
         check("-----BEGIN PUBLIC KEY-----\n@@@@\n-----END PUBLIC KEY-----");
         check("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----");
+        check(&pem(2048).replace('\n', &" ".repeat(1000)));
         check(&pem(1024));
         check(&pem(2040));
         check(&pem(4104));
