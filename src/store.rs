@@ -270,8 +270,11 @@ pub fn options(settings: &config::Database) -> Opts {
         .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
         .read_timeout(Some(TIMEOUT))
         .write_timeout(Some(TIMEOUT))
-        // A lenient server would cut a text off that is too long for its column, and say nothing.
-        .init(vec!["SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"])
+        // A lenient server would cut a text off that is too long for its column, and say nothing;
+        // one whose settings have autocommit off would roll back what a phone was told is stored.
+        .init(vec![
+            "SET SESSION autocommit = 1, sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+        ])
         .into()
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::support::server::{Folder, command};
-use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+use crate::support::{Answer, Dashboard, Mariadb, PASSWORD, Phone, Schema, Server, USER, post};
 
 /// The answer to a phone's password.
 fn sync(server: &Server) -> Answer {
@@ -59,6 +59,16 @@ fn a_database_that_demands_tls_is_reached_over_tls_alone() {
     assert!(status == 503 && log.contains("certificate verify failed"), "{status} {log}");
     let (status, log) = serve(&[("GATEWAY_MYSQL_TLS_CA", "no/such.pem")]);
     assert!(status == 503 && log.contains("No such file"), "{status} {log}");
+}
+
+#[test]
+fn a_phone_that_was_told_so_is_stored_where_the_database_does_not_commit_by_itself() {
+    let mariadb = Mariadb::start();
+    let schema = Schema::on(&mariadb);
+    schema.execute("SET GLOBAL autocommit = 0, sql_mode = ''");
+    let server = Server::start(&schema, &[]);
+    assert_eq!(sync(&server).status, 200, "{}", server.log());
+    assert_eq!(schema.rows().len(), 1);
 }
 
 #[test]
