@@ -81,9 +81,11 @@ impl StoreError {
 
 impl From<mysql::Error> for StoreError {
     fn from(cause: mysql::Error) -> Self {
-        // Access denied, unknown database, too many connections, shutdown, lock wait, deadlock:
-        // an administrator or a moment mends them, and the phone should come again.
-        const TEMPORARY: [u16; 8] = [1040, 1044, 1045, 1049, 1053, 1203, 1205, 1213];
+        // Access denied, unknown database, host blocked, too many connections of all or of one,
+        // shutdown, connection or query killed, lock wait, deadlock: an administrator or a moment
+        // mends them, and the phone should come again.
+        const TEMPORARY: [u16; 12] =
+            [1040, 1044, 1045, 1049, 1053, 1129, 1203, 1205, 1213, 1226, 1317, 1927];
         let temporary = match &cause {
             mysql::Error::MySqlError(error) => TEMPORARY.contains(&error.code),
             other => other.is_connectivity_error(),
