@@ -201,7 +201,11 @@ impl Database {
                 // A frozen database takes a new connection as well, and does not answer there.
                 Err(error) if timed_out(&error) => return Err(error.into()),
                 // A database that was restarted has ended all of them.
-                Err(_) => drop(mem::take(&mut self.lock().idle)),
+                Err(_) => {
+                    // Closing says goodbye to the database, which is not the lock's business.
+                    let ended = mem::take(&mut self.lock().idle);
+                    drop(ended);
+                }
             }
         }
         Ok(Conn::new(self.opts.clone())?)
