@@ -3,8 +3,10 @@
 //! Knows bytes and times only; what they mean is [`crate::http`]'s and [`crate::socket`]'s.
 
 mod door;
+mod metered;
 #[cfg(test)]
 mod tests;
+mod timed;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,6 +23,8 @@ use crate::limit::{Counts, Network, Peer};
 use crate::refusal::Refusal;
 use crate::tls::Tls;
 pub use door::{Debt, Door, Leaving};
+pub use metered::{Metered, Turns};
+use timed::Timed;
 
 /// How long an accept loop rests after an error: long enough not to spin while the process is out
 /// of descriptors, short enough not to be felt.
@@ -208,21 +212,24 @@ pub struct Stream {
     debt: Option<Debt>,
 }
 
+/// The meter is under TLS, where a peer can send records without end that hold nothing for us, such
+/// as key updates (RFC 8446 §4.6.3): OpenSSL would read on for as long as they come.
 enum Line {
-    Plain(Timed),
-    Tls(SslStream<Timed>),
+    Plain(Metered<Timed>),
+    Tls(SslStream<Metered<Timed>>),
 }
 
 impl Stream {
     fn plain(tcp: Arc<TcpStream>, debt: Debt) -> Self {
-        let line = Line::Plain(Timed { tcp: Arc::clone(&tcp), deadline: None });
+        let line = Line::Plain(Metered::new(Timed { tcp: Arc::clone(&tcp), deadline: None }));
         Stream { tcp, line, debt: Some(debt) }
     }
 
     /// The server's side of the TLS handshake, until the deadline.
     fn secure(mut self, session: Ssl) -> io::Result<Self> {
         let deadline = self.timed().deadline;
-        let mut line = SslStream::new(session, Timed { tcp: Arc::clone(&self.tcp), deadline })?;
+        let timed = Timed { tcp: Arc::clone(&self.tcp), deadline };
+        let mut line = SslStream::new(session, Metered::new(timed))?;
         if let Err(error) = line.accept() {
             // OpenSSL has told the peer why, in an alert that must arrive.
             self.finish();
@@ -291,8 +298,8 @@ impl Stream {
 
     fn timed(&mut self) -> &mut Timed {
         match &mut self.line {
-            Line::Plain(timed) => timed,
-            Line::Tls(line) => line.get_mut(),
+            Line::Plain(metered) => metered.get_mut(),
+            Line::Tls(line) => line.get_mut().get_mut(),
         }
     }
 
@@ -311,10 +318,26 @@ impl Drop for Stream {
     }
 }
 
+impl Turns for Stream {
+    fn begin_turn(&mut self, bytes: usize) {
+        match &mut self.line {
+            Line::Plain(metered) => metered.begin_turn(bytes),
+            Line::Tls(line) => line.get_mut().begin_turn(bytes),
+        }
+    }
+
+    fn left(&self) -> usize {
+        match &self.line {
+            Line::Plain(metered) => metered.left(),
+            Line::Tls(line) => line.get_ref().left(),
+        }
+    }
+}
+
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.line {
-            Line::Plain(timed) => timed.read(buffer),
+            Line::Plain(metered) => metered.read(buffer),
             Line::Tls(line) => line.read(buffer),
         }
         .map_err(|error| self.late(error))
@@ -324,50 +347,11 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = match &mut self.line {
-            Line::Plain(timed) => timed.write(buffer),
+            Line::Plain(metered) => metered.write(buffer),
             Line::Tls(line) => line.write(buffer),
         };
         self.debt = None;
         written.map_err(|error| self.late(error))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A TCP connection whose waits end with [`io::ErrorKind::WouldBlock`], as the kernel's do.
-struct Timed {
-    tcp: Arc<TcpStream>,
-    deadline: Option<Instant>,
-}
-
-impl Timed {
-    /// Sets the time that is left, for the next call alone.
-    fn bound(
-        &self,
-        set: fn(&TcpStream, Option<Duration>) -> io::Result<()>,
-    ) -> io::Result<&TcpStream> {
-        if let Some(deadline) = self.deadline {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            set(&self.tcp, Some(left))?;
-        }
-        Ok(&self.tcp)
-    }
-}
-
-impl Read for Timed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.bound(TcpStream::set_read_timeout)?.read(buffer)
-    }
-}
-
-impl Write for Timed {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.bound(TcpStream::set_write_timeout)?.write(buffer)
     }
 
     fn flush(&mut self) -> io::Result<()> {

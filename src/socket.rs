@@ -34,7 +34,7 @@ use crate::services::Live;
 use crate::session::{Reason, UserId};
 use crate::wire::{self, Endpoint};
 #[doc(hidden)]
-pub use heard::{Heard, Metered};
+pub use heard::Heard;
 
 /// How much a dashboard may ask of its socket.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +179,7 @@ struct Socket {
     /// What the session table has for this socket, in its order.
     outbox: Mutex<VecDeque<Notice>>,
     /// `None` until the upgrade is answered: no frame may overtake it.
-    line: Mutex<Option<WebSocket<Metered<Stream>>>>,
+    line: Mutex<Option<WebSocket<Stream>>>,
     /// Set with the server's own close.
     closing: AtomicBool,
 }
@@ -204,7 +204,7 @@ impl Outlet for Socket {
 }
 
 impl Socket {
-    fn send(&self, line: &mut WebSocket<Metered<Stream>>, notice: Notice) -> Result<(), Error> {
+    fn send(&self, line: &mut WebSocket<Stream>, notice: Notice) -> Result<(), Error> {
         self.closing.fetch_or(matches!(notice, Notice::Close(_)), Ordering::Relaxed);
         let text = match notice {
             Notice::Show(session) => wire::show_frame(&self.api, &self.user, session),
@@ -274,7 +274,7 @@ impl Socket {
 
     fn with_line<T>(
         &self,
-        work: impl FnOnce(&mut WebSocket<Metered<Stream>>) -> Result<T, Error>,
+        work: impl FnOnce(&mut WebSocket<Stream>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.line().as_mut().map_or(Err(Error::AlreadyClosed), work)
     }
@@ -287,25 +287,21 @@ impl Socket {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn line(&self) -> MutexGuard<'_, Option<WebSocket<Metered<Stream>>>> {
+    fn line(&self) -> MutexGuard<'_, Option<WebSocket<Stream>>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The frames of one peer, in small buffers: there may be ten thousand (`design.md`).
 #[doc(hidden)]
-pub fn line<S: Read + Write>(
-    stream: S,
-    ahead: Vec<u8>,
-    limits: &SocketLimits,
-) -> WebSocket<Metered<S>> {
+pub fn line<S: Read + Write>(stream: S, ahead: Vec<u8>, limits: &SocketLimits) -> WebSocket<S> {
     let config = WebSocketConfig::default()
         .read_buffer_size(1024)
         .write_buffer_size(0)
         .max_write_buffer_size(16 * 1024)
         .max_message_size(Some(limits.max_message))
         .max_frame_size(Some(limits.max_message));
-    WebSocket::from_partially_read(Metered::new(stream), ahead, Role::Server, Some(config))
+    WebSocket::from_partially_read(stream, ahead, Role::Server, Some(config))
 }
 
 /// Tells a peer that broke the protocol so, where it can still be told (RFC 6455 §7.1.7).

@@ -7,51 +7,12 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
 use super::{SocketLimits, close};
+use crate::net::Turns;
 
 /// How many messages are read before others get the socket's lock,
 const TURN: usize = 16;
 /// and how many bytes: the parts of one long message count as none.
 const TURN_BYTES: usize = 16 * 1024;
-
-/// A stream that gives a turn's bytes, and then says that there are no more.
-pub struct Metered<S> {
-    stream: S,
-    left: usize,
-}
-
-impl<S> Metered<S> {
-    /// The first turn begins with [`Heard::listen`].
-    pub fn new(stream: S) -> Self {
-        Metered { stream, left: 0 }
-    }
-
-    /// The stream itself.
-    pub fn get_ref(&self) -> &S {
-        &self.stream
-    }
-}
-
-impl<S: Read> Read for Metered<S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let most = buffer.len().min(self.left);
-        let read = self.stream.read(&mut buffer[..most])?;
-        self.left -= read;
-        Ok(read)
-    }
-}
-
-impl<S: Write> Write for Metered<S> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.stream.write(buffer)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-}
 
 /// What one peer has sent.
 #[derive(Debug, Default)]
@@ -77,21 +38,21 @@ impl Heard {
     ///
     /// # Errors
     /// [`Error::ConnectionClosed`] also after a close for too many of them.
-    pub fn listen<S: Read + Write>(
+    pub fn listen<S: Read + Write + Turns>(
         &mut self,
-        line: &mut WebSocket<Metered<S>>,
+        line: &mut WebSocket<S>,
         limits: &SocketLimits,
     ) -> Result<(), Error> {
-        line.get_mut().left = TURN_BYTES;
+        line.get_mut().begin_turn(TURN_BYTES);
         let read = self.read(line);
-        self.bytes += TURN_BYTES - line.get_ref().left;
+        self.bytes += TURN_BYTES - line.get_ref().left();
         if self.exceeds(limits) {
             close(line, CloseCode::Policy)?;
             return Err(Error::ConnectionClosed);
         }
         match read {
             Err(Error::Io(error))
-                if error.kind() == io::ErrorKind::WouldBlock && line.get_ref().left == 0 =>
+                if error.kind() == io::ErrorKind::WouldBlock && line.get_ref().left() == 0 =>
             {
                 Ok(())
             }

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use swob_gateway::http::Connection;
+use swob_gateway::net::Metered;
 use swob_gateway::route::Origins;
 use swob_gateway::socket::{Heard, SocketLimits, admit, line, reject};
 use tungstenite::protocol::Role;
@@ -37,7 +38,7 @@ pub fn holds(input: &[u8]) {
     }
     stream.room = if *room == 0 { usize::MAX } else { usize::from(*room) };
     let sent = ahead.len() + stream.input.len();
-    let mut line = line(stream, ahead, &SOCKET_LIMITS);
+    let mut line = line(Metered::new(stream), ahead, &SOCKET_LIMITS);
     let mut heard = Heard { misses: 2, ..Heard::default() };
     let error = loop {
         if let Err(error) = heard.listen(&mut line, &SOCKET_LIMITS) {

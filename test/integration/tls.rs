@@ -151,6 +151,24 @@ fn plain_http_on_the_tls_port_is_told_so_and_garbage_and_silence_hurt_nobody() {
 }
 
 #[test]
+fn a_page_that_floods_tls_itself_is_closed_like_any_other_flood() {
+    let site = Site::start(&[]);
+    let mut talker = site.open();
+    talker.url();
+    // A message without an end, a byte a record: of 23 bytes on the line, 22 are TLS's own.
+    let opening = [0x01, 0x80, 0, 0, 0, 0];
+    let part = [0x00, 0x80, 0, 0, 0, 0];
+    let bytes = opening.into_iter().chain(part.into_iter().cycle()).take(20_000);
+    let line = talker.socket.get_mut();
+    for byte in bytes {
+        if line.write_all(&[byte]).is_err() {
+            break;
+        }
+    }
+    until("the flood is closed", || site.server.log().contains("socket closed"));
+}
+
+#[test]
 fn a_request_that_stalls_is_answered_408_through_tls() {
     let site = Site::start(&[("GATEWAY_LIMITS_REQUEST_TIMEOUT", "1")]);
     let mut stream = site.api().connect();
