@@ -289,8 +289,8 @@ impl Stream {
     /// The first byte that comes, which stays to be read.
     fn first_byte(&mut self) -> io::Result<u8> {
         let mut first = [0];
-        self.timed().bound(TcpStream::set_read_timeout)?;
-        match self.tcp.peek(&mut first)? {
+        let peek = |timed: &Timed| timed.bound(TcpStream::set_read_timeout)?.peek(&mut first);
+        match self.timed().whole(peek)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(first[0]),
         }

@@ -26,17 +26,28 @@ impl Timed {
         }
         Ok(&self.tcp)
     }
+
+    /// A wait with an end is broken off when the process is stopped and goes on, as by a container
+    /// that is paused (signal(7)): it is no fault of the peer's.
+    pub fn whole<T>(&self, mut wait: impl FnMut(&Self) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match wait(self) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
 }
 
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.bound(TcpStream::set_read_timeout)?.read(buffer)
+        self.whole(|timed| timed.bound(TcpStream::set_read_timeout)?.read(buffer))
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.bound(TcpStream::set_write_timeout)?.write(buffer)
+        self.whole(|timed| timed.bound(TcpStream::set_write_timeout)?.write(buffer))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -126,3 +126,19 @@ fn the_server_starts_without_its_database_and_serves_when_it_comes() {
         post(&server.api, &url, &Phone::password_body(PASSWORD)).status == 200
     });
 }
+
+#[test]
+fn a_request_under_way_is_answered_when_the_server_was_stopped_for_a_moment() {
+    let schema = Schema::new();
+    let server = Server::start(&schema, &[]);
+    let mut stream = connect(&server.api);
+    stream.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
+    // As when a container is paused: the read that waits for the rest is broken off.
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(50));
+        server.signal(Signal::STOP);
+        server.signal(Signal::CONT);
+    }
+    stream.write_all(b"st: x\r\n\r\n").unwrap();
+    assert_eq!(Answer::read(&mut stream).map(|answer| answer.status), Some(200));
+}
