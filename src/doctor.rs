@@ -10,6 +10,7 @@
 mod certificate;
 mod exchange;
 mod inside;
+mod name;
 mod page;
 mod phone;
 mod recipe;
@@ -17,14 +18,14 @@ mod screen;
 mod socket;
 
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use std::{error, fmt};
 
 use openssl::pkey::{PKey, Public};
 use openssl::rsa::Rsa;
 
-use crate::client::link::{Link, resolve};
+use crate::client::link::Link;
 use crate::client::{ClientError, Trust};
 use crate::config::Config;
 use crate::finding::Finding;
@@ -133,7 +134,7 @@ struct Doctor<'a> {
     end: Instant,
     /// How long to wait for a ping.
     wait: Duration,
-    /// Where the API's name leads.
+    /// Where the API's name leads, as far as somebody answers there.
     addresses: Vec<IpAddr>,
     /// Known once an answer has told.
     proxy: Option<Proxy>,
@@ -146,16 +147,11 @@ struct Doctor<'a> {
 impl Doctor<'_> {
     fn examine(&mut self) -> Result<(), DoctorError> {
         if !self.name() {
-            self.rest();
-            return Ok(());
+            return self.rest();
         }
-        let Some(key) = self.certificate()? else {
-            self.rest();
-            return Ok(());
-        };
+        let Some(key) = self.certificate()? else { return self.rest() };
         if !self.root() {
-            self.rest();
-            return Ok(());
+            return self.rest();
         }
         self.origins();
         self.inside(key.as_ref());
@@ -176,69 +172,9 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    fn rest(&mut self) {
+    fn rest(&mut self) -> Result<(), DoctorError> {
         self.note("rest", "all that comes after this is not examined");
-    }
-
-    /// Whether the name leads somewhere, and somebody answers there.
-    fn name(&mut self) -> bool {
-        let Endpoint { host, port, .. } = &self.order.api;
-        let (host, port) = (host.clone(), *port);
-        self.addresses = match self.order.address {
-            Some(address) => vec![address],
-            None => match resolve(&host, self.by(PATIENCE)) {
-                Ok(found) => found,
-                Err(error) => {
-                    self.tell(
-                        "name",
-                        Finding::problem(
-                            format!("{host} leads nowhere: {error}"),
-                            "let the DNS of the domain have an A record (and AAAA for IPv6) with \
-                             this server's address; until then --address examines it",
-                        ),
-                        vec![],
-                    );
-                    return false;
-                }
-            },
-        };
-        self.addresses.sort_unstable();
-        self.addresses.dedup();
-        let mut answering = Vec::new();
-        for address in self.addresses.clone() {
-            let start = Instant::now();
-            let most = self.by(PATIENCE / 2).saturating_duration_since(start);
-            match TcpStream::connect_timeout(
-                &SocketAddr::new(address, port),
-                most.max(Duration::from_millis(1)),
-            ) {
-                Ok(_) => answering.push(format!("{address} ({})", spell(start.elapsed()))),
-                Err(error) => self.deaf(address, port, &error),
-            }
-        }
-        let told = answering.join(", ");
-        if !answering.is_empty() {
-            self.good("name", format!("{host} leads to {told}, where port {port} answers"));
-        }
-        !answering.is_empty()
-    }
-
-    fn deaf(&mut self, address: IpAddr, port: u16, error: &io::Error) {
-        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-        let why = if refused { "nobody listens there" } else { "it does not answer" };
-        self.tell(
-            "name",
-            Finding::problem(
-                format!("{address} port {port} is not reached: {why} ({error})"),
-                "check that the port in the URL is right, that the proxy or the gateway runs and \
-                 listens there, and that the firewall lets the port in; a record of the DNS that \
-                 leads astray has to go",
-            ),
-            self.lines(
-                Topic::Listen,
-                &["[http]", &format!("listen = 0.0.0.0:{port}, [::]:{port}")],
-            ),
-        );
+        Ok(())
     }
 
     /// One request to the API.
@@ -256,7 +192,7 @@ impl Doctor<'_> {
         self.packed = Some(coding.to_owned());
         let what =
             format!("the proxy packs bodies ({coding}): {} {}", request.method, request.path);
-        let lines = self.lines(Topic::Bodies, &[]);
+        let lines = self.recipe(Topic::Bodies);
         let remedy = "the apps take bodies as they are: switch compression off for this host";
         self.tell("bodies", Finding::problem(what, remedy), lines);
         self.ask(&request)
@@ -274,12 +210,15 @@ impl Doctor<'_> {
         self.tell(check, Finding::note(what), vec![]);
     }
 
-    /// The lines of the proxy for one thing, and those of the settings.
-    fn lines(&self, topic: Topic, settings: &[&str]) -> Vec<Lines> {
-        let mut lines = recipe::lines(self.proxy, topic, &self.order.api.host);
-        if !settings.is_empty() {
-            lines.push(Lines::settings(settings));
-        }
+    /// The lines of the proxy for one thing.
+    fn recipe(&self, topic: Topic) -> Vec<Lines> {
+        recipe::lines(self.proxy, topic, &self.order.api.host)
+    }
+
+    /// The same with those of the settings.
+    fn lines(&self, topic: Topic, settings: &[impl AsRef<str>]) -> Vec<Lines> {
+        let mut lines = self.recipe(topic);
+        lines.push(Lines::settings(settings));
         lines
     }
 

@@ -36,9 +36,10 @@ impl Doctor<'_> {
                 Finding::warning(
                     "there is no TLS: the one-step app cannot sync, and whoever carries the \
                      traffic can put another key in the server's place",
-                    "serve the API over https; doc/proxy has recipes, README says how under TLS",
+                    "if phones reach it by https, write that with --url; else serve it so, as \
+                     doc/tls.md says",
                 ),
-                self.lines(Topic::Certificate, &[]),
+                self.recipe(Topic::Certificate),
             );
             return Ok(Some(None));
         }
@@ -77,7 +78,7 @@ impl Doctor<'_> {
                          {BITS} -d {host}; for Caddy the line key_type"
                     ),
                 ),
-                self.lines(Topic::Certificate, &[]),
+                self.recipe(Topic::Certificate),
             );
         }
         self.port_443(&api);
@@ -93,7 +94,7 @@ impl Doctor<'_> {
                 "if the port is right, let the proxy or [tls] serve https there; the recipe has \
                  the lines",
             ),
-            self.lines(Topic::Certificate, &[]),
+            self.recipe(Topic::Certificate),
         );
     }
 
@@ -112,7 +113,7 @@ impl Doctor<'_> {
                     ),
                     remedy,
                 ),
-                self.lines(Topic::Certificate, &[]),
+                self.recipe(Topic::Certificate),
             );
             return Ok(());
         }
@@ -155,7 +156,7 @@ impl Doctor<'_> {
                     ),
                     "lead port 443 to the API as well, or serve the API there",
                 ),
-                self.lines(Topic::Listen, &[]),
+                self.recipe(Topic::Listen),
             );
         }
     }

@@ -43,7 +43,7 @@ impl Doctor<'_> {
                     ),
                     "let the proxy lead all paths to the gateway, / too",
                 ),
-                self.lines(Topic::Api, &[]),
+                self.recipe(Topic::Api),
             ),
         }
         self.clock(&answer);
@@ -214,7 +214,7 @@ impl Doctor<'_> {
                     "let the proxy lead /v2/sync/users/ to the API and not elsewhere, and change \
                      nothing of its answers",
                 ),
-                self.lines(Topic::Api, &[]),
+                self.recipe(Topic::Api),
             );
             return None;
         };

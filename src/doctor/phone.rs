@@ -85,7 +85,7 @@ impl Doctor<'_> {
                         "let the proxy pass every POST on as it is; a filter such as mod_security \
                          has to spare this host",
                     ),
-                    self.lines(Topic::Api, &[]),
+                    self.recipe(Topic::Api),
                 );
                 return None;
             }
@@ -100,7 +100,7 @@ impl Doctor<'_> {
                     "let the proxy pass frames at once, without buffering, and both ports lead \
                      to one and the same gateway",
                 ),
-                self.lines(Topic::Sockets, &[]),
+                self.recipe(Topic::Sockets),
             );
         }
         Some(answer)
@@ -136,7 +136,7 @@ impl Doctor<'_> {
                     "let the proxy neither judge nor change bodies, whatever their content type \
                      says",
                 ),
-                self.lines(Topic::Bodies, &[]),
+                self.recipe(Topic::Bodies),
             );
         }
         if !continued {
@@ -194,7 +194,7 @@ impl Doctor<'_> {
                         format!("it gets no answer: {}", why(&error)),
                         "see the log of the gateway, and that the proxy waits 30 seconds for it",
                     ),
-                    self.lines(Topic::Api, &[]),
+                    self.recipe(Topic::Api),
                 );
                 None
             }

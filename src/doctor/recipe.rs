@@ -38,8 +38,8 @@ pub struct Lines {
 
 impl Lines {
     /// Lines for the settings.
-    pub fn settings(lines: &[&str]) -> Self {
-        let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+    pub fn settings(lines: &[impl AsRef<str>]) -> Self {
+        let lines = lines.iter().map(|line| line.as_ref().to_owned()).collect();
         Lines { place: "gateway.ini", lines }
     }
 }

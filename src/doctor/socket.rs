@@ -114,7 +114,7 @@ impl Doctor<'_> {
                             format!("the socket opens, but its first frame does not come: {error}"),
                             "let the proxy pass frames at once, without buffering",
                         ),
-                        self.lines(Topic::Sockets, &[]),
+                        self.recipe(Topic::Sockets),
                     );
                     return Ok(None);
                 }
@@ -185,7 +185,7 @@ impl Doctor<'_> {
                         "let the URL of the sockets lead to them, through the proxy's lines for \
                          the upgrade",
                     ),
-                    self.lines(Topic::Sockets, &self.public(to)),
+                    self.lines(Topic::Sockets, &self.public()),
                 );
                 Ok(None)
             }
@@ -193,16 +193,12 @@ impl Doctor<'_> {
     }
 
     /// The settings under which sockets share the API's name and port.
-    fn public(&self, to: &Endpoint) -> [&'static str; 2] {
-        match (self.order.api.secure, to.secure) {
-            (true, _) => ["[websocket]", "public_url = wss://NAME[:PORT]"],
-            (false, _) => ["[websocket]", "public_url = ws://NAME[:PORT]"],
-        }
+    fn public(&self) -> [String; 2] {
+        ["[websocket]".to_owned(), format!("public_url = {}", self.order.api.url("ws", ""))]
     }
 
     fn no_socket(&mut self, to: &Endpoint, error: &ClientError) {
         let here = self.order.api.url("ws", "");
-        let public = format!("public_url = {here}");
         self.tell(
             "socket",
             Finding::problem(
@@ -212,7 +208,7 @@ impl Doctor<'_> {
                      /v2/sync/init/ there; else open the port in the firewall"
                 ),
             ),
-            self.lines(Topic::Sockets, &["[websocket]", &public]),
+            self.lines(Topic::Sockets, &self.public()),
         );
     }
 
@@ -244,7 +240,7 @@ impl Doctor<'_> {
                 "see the log of the gateway for its cause; 503 is a full server or the proxy's own",
             ),
         };
-        self.tell("socket", Finding::problem(what, remedy), self.lines(Topic::Sockets, &[]));
+        self.tell("socket", Finding::problem(what, remedy), self.recipe(Topic::Sockets));
     }
 
     /// Whether browsers would open it, where it is not the API's own address.
@@ -256,7 +252,7 @@ impl Doctor<'_> {
                     "the sockets are ws, but pages that were loaded by https may open wss alone",
                     "serve them with TLS and say so in the settings",
                 ),
-                vec![Lines::settings(&self.public(to))],
+                vec![Lines::settings(&self.public())],
             );
         }
         let verdict = link.ssl().map_or(X509VerifyResult::OK, |ssl| ssl.verify_result());
@@ -267,7 +263,7 @@ impl Doctor<'_> {
                     format!("browsers do not trust {}: {verdict}", to.url("ws", "")),
                     "let the sockets' URL have a name that the certificate is for",
                 ),
-                vec![Lines::settings(&self.public(to))],
+                vec![Lines::settings(&self.public())],
             );
         }
     }
