@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
@@ -26,6 +26,10 @@ use crate::wire::{self, Grant, Handshake, Password};
 /// What compares with the hash of no password: it is not hexadecimal.
 const NO_HASH: [u8; 128] = [b'-'; 128];
 
+/// After so long nothing is stored any more: the apps give up after 10 s, of which the COMMIT needs
+/// some, and keep the key that they had (contract §3).
+const LATEST: Duration = Duration::from_secs(7);
+
 impl Services {
     /// Answers a phone at `address`, of whatever generation, and counts the answer.
     ///
@@ -39,7 +43,7 @@ impl Services {
         body: &[u8],
     ) -> Result<Value, Refusal> {
         let start = Instant::now();
-        let answer = self.step(user, session, address, body);
+        let answer = self.step(start, user, session, address, body);
         let outcome = answer.as_ref().map_or_else(Refusal::name, |(step, _)| *step);
         self.metrics.handshake(outcome, start.elapsed(), SystemTime::now());
         answer.map(|(_, answer)| answer)
@@ -48,6 +52,7 @@ impl Services {
     /// The answer, with the name of its step.
     fn step(
         &self,
+        start: Instant,
         user: &UserId,
         session: SessionId,
         address: IpAddr,
@@ -61,13 +66,14 @@ impl Services {
             }
             Handshake::Password(password) => {
                 let key = self.hub.attempt(session, user, digest, None)?;
-                let exchange = Exchange { user, session, address, password, one_step: false };
+                let exchange =
+                    Exchange { start, user, session, address, password, one_step: false };
                 let grant = self.attempt(&key, digest, &exchange)?;
                 Ok(("complete", grant.two_step()))
             }
             Handshake::Both(key, password) => {
                 let key = self.hub.attempt(session, user, digest, Some(&Arc::new(key)))?;
-                let exchange = Exchange { user, session, address, password, one_step: true };
+                let exchange = Exchange { start, user, session, address, password, one_step: true };
                 let grant = self.attempt(&key, digest, &exchange)?;
                 Ok(("complete", grant.one_step()))
             }
@@ -101,7 +107,7 @@ impl Services {
     }
 
     fn exchange(&self, exchange: &Exchange<'_>, key: &Arc<PhoneKey>) -> Result<Grant, Refusal> {
-        let Exchange { user, session, address, ref password, one_step } = *exchange;
+        let Exchange { start, user, session, address, ref password, one_step } = *exchange;
         let plain = self.open(Peer::of(address), &password.ciphertext, password.sent)?;
         if one_step {
             self.hub.begin(session, user, key)?;
@@ -123,6 +129,9 @@ impl Services {
             .map_err(|_| Refusal::Fault)?;
         let (saved, unsaved) = self.backend.platforms(user).map_err(refuse)?;
 
+        if start.elapsed() > LATEST {
+            return Err(Refusal::Full(LATEST));
+        }
         let won = self.hub.claim(session, user)?;
         let row = gateway::User {
             msisdn_hash: &msisdn_hash,
@@ -137,6 +146,7 @@ impl Services {
 }
 
 struct Exchange<'a> {
+    start: Instant,
     user: &'a UserId,
     session: SessionId,
     address: IpAddr,

@@ -1,10 +1,13 @@
 //! Where the databases may be, what they look like, and how little an account needs.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::server::{Folder, command};
-use crate::support::{Answer, Dashboard, Mariadb, PASSWORD, Phone, Schema, Server, USER, post};
+use crate::support::{
+    Answer, Dashboard, Mariadb, PASSWORD, Phone, Schema, Server, USER, post, until,
+};
 
 /// The answer to a phone's password.
 fn sync(server: &Server) -> Answer {
@@ -59,6 +62,32 @@ fn a_database_that_demands_tls_is_reached_over_tls_alone() {
     assert!(status == 503 && log.contains("certificate verify failed"), "{status} {log}");
     let (status, log) = serve(&[("GATEWAY_MYSQL_TLS_CA", "no/such.pem")]);
     assert!(status == 503 && log.contains("No such file"), "{status} {log}");
+}
+
+#[test]
+fn a_phone_that_has_given_up_keeps_the_key_that_the_table_has() {
+    let schema = Schema::new();
+    // Each answer comes in time, and with the wait for another's all come after the app has gone.
+    for (table, sleep) in [("users", 1.8), ("usersInfos", 1.8), ("platforms", 0.45)] {
+        schema.execute(&format!("RENAME TABLE {table} TO {table}_slow"));
+        schema.execute(&format!(
+            "CREATE VIEW {table} AS SELECT * FROM {table}_slow WHERE SLEEP({sleep}) = 0"
+        ));
+    }
+    let alone = ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", "1/1h");
+    let server = Server::start(&schema, &[("GATEWAY_LOG_LEVEL", "trace"), alone]);
+    let phone = Phone::new();
+    let mut dashboard = Dashboard::open(&server.session(USER));
+    let (url, body) = (dashboard.url(), phone.one_step_body(PASSWORD));
+    let (second, first) = thread::scope(|scope| {
+        let first = scope.spawn(|| post(&server.api, &url, &body));
+        until("the first is under way", || server.log().contains("private key used"));
+        thread::sleep(Duration::from_secs(1));
+        (sync(&server), first.join().unwrap())
+    });
+    assert_eq!((first.status, second.status), (200, 503), "{}", server.log());
+    let key = phone.open(&first.json()["shared_key"], "sha256", "sha1");
+    assert_eq!(schema.rows()[0].shared_key, key);
 }
 
 #[test]
