@@ -217,9 +217,9 @@ fn settings(cli: &Cli) -> Result<Config, config::ConfigError> {
 }
 
 fn environment() -> BTreeMap<String, String> {
-    // A variable that is not UTF-8 cannot be one of ours.
+    // A name that is not UTF-8 cannot be one of ours; a value is told by its sign of replacement.
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
     };
     std::env::vars_os().filter_map(text).collect()
 }

@@ -134,6 +134,11 @@ impl Source {
     ) {
         for given in &mut self.given {
             match choose(given.setting, env, read) {
+                // What stands in for bytes that are no UTF-8 is not what anybody has meant.
+                Ok(Some((name, text))) if text.contains(char::REPLACEMENT_CHARACTER) => {
+                    let mistake = "is not UTF-8; set it in a terminal or file of that encoding";
+                    self.mistakes.push((Place::Variable(name), mistake.to_owned()));
+                }
                 Ok(Some((name, text))) => {
                     (given.text, given.place) = (text, Place::Variable(name));
                 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -141,4 +142,14 @@ fn a_request_under_way_is_answered_when_the_server_was_stopped_for_a_moment() {
     }
     stream.write_all(b"st: x\r\n\r\n").unwrap();
     assert_eq!(Answer::read(&mut stream).map(|answer| answer.status), Some(200));
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_told_rather_than_passed_over() {
+    let folder = Folder::new();
+    let latin1 = std::ffi::OsStr::from_bytes(b"p\xe4ss");
+    let output = command(&folder).env("MYSQL_PASSWORD", latin1).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("MYSQL_PASSWORD: is not UTF-8") && !said.contains("ss\n"), "{said}");
 }
