@@ -39,6 +39,7 @@ pub mod verification;
 // The shells own one outside thing each.
 pub mod admin;
 pub mod api;
+pub mod file;
 pub mod http;
 pub mod hub;
 pub mod keyring;

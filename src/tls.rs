@@ -15,6 +15,7 @@ use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode};
 use openssl::x509::X509;
 
+use crate::file;
 use crate::log::cause;
 
 /// What a certificate is served with.
@@ -169,7 +170,7 @@ impl Certificate {
     /// # Errors
     /// [`TlsError`], with its remedy.
     pub fn read(path: &Path, key: &PKey<Private>) -> Result<Self, TlsError> {
-        let pem = fs::read(path).map_err(|error| TlsError::File(path.to_owned(), error))?;
+        let pem = file::read(path).map_err(|error| TlsError::File(path.to_owned(), error))?;
         let broken = |error| TlsError::Pem(path.to_owned(), error);
         let mut issuers = X509::stack_from_pem(&pem).map_err(broken)?;
         if issuers.is_empty() {

@@ -30,6 +30,7 @@ const SHELLS: &[&str] = &[
     "client",
     "config",
     "doctor",
+    "file",
     "finding",
     "handshake",
     "http",
@@ -86,11 +87,12 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "handshake" => (CORE, &["hub", "log", "services", "store"]),
         "removal" | "verification" => (CORE, &["hub", "services", "store"]),
         "hub" | "workers" => (CORE, &[]),
-        "keyring" | "store" => {
-            (&["crypto", "histogram", "limit", "refusal", "session", "wire"], &["config", "log"])
-        }
+        "keyring" | "store" => (
+            &["crypto", "histogram", "limit", "refusal", "session", "wire"],
+            &["config", "file", "log"],
+        ),
         "net" => (&["limit", "refusal"], &["tls"]),
-        "tls" => (&[], &["log"]),
+        "tls" => (&[], &["file", "log"]),
         "proxy" => (&["limit"], &["http"]),
         "http" => (&["refusal", "wire"], &["net"]),
         "api" | "socket" => (CORE, &["http", "hub", "log", "net", "page", "proxy", "services"]),
@@ -100,7 +102,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "log" => (&[], &["config"]),
         "cli" => (&[], &["client"]),
         "client" => (CORE, &["finding", "keyring", "log"]),
-        "lib" | "systemd" => (&[], &[]),
+        "file" | "lib" | "systemd" => (&[], &[]),
         "machine" => (&["capacity"], &["log"]),
         "finding" => (&[], &["log"]),
         "main" => (

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::KeyError;
 use crate::crypto::{Digests, Hash};
+use crate::file;
 
 /// The size of a new key, in bits: 4096 would cost seven times the time at each handshake.
 const BITS: u32 = 2048;
@@ -42,7 +43,7 @@ impl ServerKey {
     /// [`KeyError`], with its remedy.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let at = |error| KeyError::File(path.to_owned(), error);
-        let pem = Zeroizing::new(fs::read(path).map_err(at)?);
+        let pem = Zeroizing::new(file::read(path).map_err(at)?);
         let mode = fs::metadata(path).map_err(at)?.permissions().mode();
         if mode & 0o007 != 0 {
             log::warn!(

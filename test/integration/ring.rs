@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use openssl::ec::{EcGroup, EcKey};
@@ -204,4 +204,22 @@ fn what_the_commands_refuse_names_the_remedy() {
     let link = Folder::new();
     std::os::unix::fs::symlink(folder.0.join("server.key"), link.0.join("server.key")).unwrap();
     refused(&link, &["rotate"], "let that program renew it");
+}
+
+#[test]
+fn a_pipe_or_a_gigabyte_in_the_ring_holds_nobody_up() {
+    let folder = folder_with_key();
+    let schema = Schema::new();
+    let mut server = Server::start_in(&folder, &schema, &[]);
+    let ring = folder.0.join("ring");
+    fs::File::create(ring.join("large.pem")).unwrap().set_len(1 << 30).unwrap();
+    let made = Command::new("mkfifo").arg(ring.join("pipe.pem")).status().unwrap();
+    assert!(made.success());
+    server.signal(Signal::HUP);
+    let told = |what| server.log().contains(what);
+    until("both are told", || told("no regular file") && told("larger than 1 MiB"));
+    assert!(server.resident() < 256 << 20, "{}", server.resident());
+    sync(&server);
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
 }

@@ -4,7 +4,6 @@
 //! not match, since a BE that was set up anew has other secrets. A stranger can bring about either,
 //! so that it is never read twice in [`PAUSE`] for it.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use mysql::prelude::Queryable as _;
 use zeroize::Zeroizing;
 
 use super::super::{Database, StoreError, text};
+use crate::file;
 
 /// The shortest time between two readings.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -100,8 +100,9 @@ impl Credential {
     fn read(&self, database: &Database) -> Result<Option<Secret>, StoreError> {
         let found = match &self.file {
             Some(file) => {
-                let content = fs::read_to_string(file).map(Zeroizing::new).ok();
-                content.and_then(|content| content.lines().next().map(str::to_owned))
+                let content = file::read(file).map(Zeroizing::new).unwrap_or_default();
+                let text = str::from_utf8(&content).unwrap_or_default();
+                text.lines().next().map(str::to_owned)
             }
             None => database.run(|connection| {
                 let row: Option<mysql::Row> = connection.query_first(self.query)?;
