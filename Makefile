@@ -23,7 +23,7 @@ units  = swob-gateway.service doc/service/swob-gateway.socket
 recipes = $(wildcard doc/proxy/*)
 manual = $(wildcard doc/swob-gateway.8)
 
-.PHONY: all install uninstall deb dev test test-users test-websocket test-rsa test-service test-monitoring test-attacks test-handshake test-browser pictures monitoring-picture bench curves timing chaos attacks fuzz soak check setup websocat clean help
+.PHONY: all install uninstall deb dev test test-users test-websocket test-rsa test-service test-monitoring test-attacks test-doctor test-handshake test-browser pictures monitoring-picture bench curves timing chaos attacks fuzz soak check setup websocat clean help
 
 all:            ## build the server (the default)
 	cargo build --release --locked
@@ -82,6 +82,9 @@ test-attacks: setup ## what strangers try, with figures
 # As root, and not part of `make test`: it boots a Debian.
 test-service:   ## the package's life and the service's, under a systemd as process 1
 	PROGRAM=$(PROGRAM) MACHINES=$(TARGET)/machines test/service.sh
+
+test-doctor: setup ## faults planted in proxies, databases and a clock, and what the doctor says of each
+	$(MARIADB) cargo test --locked --test integration doctor_faults:: -- --nocapture --test-threads 1
 
 test-handshake: setup websocat ## the entire handshake, with curl, openssl and websocat
 	DEV_PROFILE=dev test/support/dev.sh run test/handshake.sh

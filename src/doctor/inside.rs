@@ -30,6 +30,8 @@ impl Doctor<'_> {
         let running = settings.admin.listen.is_some_and(|listen| self.running(listen));
         let mut findings = database::gateway(&settings.mysql);
         findings.extend(database::backend(settings));
+        // One database for both is told once.
+        findings.dedup();
         findings.retain(|finding| matches!(finding.mark, Mark::Problem | Mark::Warning));
         let sound = findings.iter().all(|finding| finding.mark != Mark::Problem);
         if sound && running {

@@ -81,6 +81,7 @@ fn it_locks_nobody_out_and_leaves_nothing() {
         &[
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_ADDRESS", "30/15m"),
             ("GATEWAY_LIMITS_PING_INTERVAL", "1"),
+            ("GATEWAY_LIMITS_MISSED_PINGS", "100"),
             ("GATEWAY_SYNC_SESSION_PAUSED_TIMEOUT", "4"),
         ],
     );

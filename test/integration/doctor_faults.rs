@@ -180,7 +180,8 @@ fn the_servers_own_settings_name_the_fault() {
     let check = |sql: &str, settings: &[(&str, &str)], expected: &[(&str, &str, &str)]| {
         let schema = Schema::new();
         sql.split(';').filter(|sql| !sql.is_empty()).for_each(|sql| schema.execute(sql));
-        let quick = [&[("GATEWAY_LIMITS_PING_INTERVAL", "1")], settings].concat();
+        let pings = [("GATEWAY_LIMITS_PING_INTERVAL", "1"), ("GATEWAY_LIMITS_MISSED_PINGS", "100")];
+        let quick = [&pings, settings].concat();
         let server = Server::start(&schema, &quick);
         let folder = Folder::new();
         fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();

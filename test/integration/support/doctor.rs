@@ -87,6 +87,8 @@ impl Site {
             ("GATEWAY_WEBSOCKET_LISTEN", &listen[1]),
             ("GATEWAY_WEBSOCKET_PUBLIC_URL", &urls[1]),
             ("GATEWAY_LIMITS_PING_INTERVAL", "2"),
+            // A busy machine may leave some of them unanswered.
+            ("GATEWAY_LIMITS_MISSED_PINGS", "100"),
         ];
         let settings = [&own[..], more, fault.settings].concat();
         let server = Server::start(&schema, &settings);
