@@ -137,9 +137,9 @@ impl Watch<'_> {
         // nothing is.
         let (from, to) = (opened + Duration::from_secs(1), begun + SLEEP - SLEEP / 30);
         let quiet = (from < to).then(|| self.quiet(&poll, process, from, to)).transpose()?;
-        let before = process.exact_cpu()?;
+        let before = process.threads()?;
         self.until_all_have(&poll, 1, opened + SLEEP + LOST)?;
-        let train = process.exact_cpu()? - before;
+        let train = process.threads()?.since(&before);
         eprintln!("  first rotation done");
         let last = SLEEP * u32::try_from(rotations)? + LOST;
         self.until_all_have(&poll, rotations, opened + last)?;
@@ -164,9 +164,10 @@ impl Watch<'_> {
         to: Instant,
     ) -> Done<f64> {
         self.until(poll, from)?;
-        let (before, from) = (process.exact_cpu()?, Instant::now());
+        let (before, from) = (process.threads()?, Instant::now());
         self.until(poll, to)?;
-        Ok((process.exact_cpu()? - before).as_secs_f64() / from.elapsed().as_secs_f64())
+        let taken = process.threads()?.since(&before);
+        Ok(taken.as_secs_f64() / from.elapsed().as_secs_f64())
     }
 
     fn until_all_have(

@@ -1,5 +1,7 @@
 //! A process seen from outside: its CPU time and its memory, and a child that ends with us.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -13,6 +15,19 @@ use crate::Done;
 pub fn raise_descriptors() -> Done {
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
+/// CPU time by thread.
+pub struct Threads(HashMap<OsString, Duration>);
+
+impl Threads {
+    /// What the threads that live now have taken since `before`.
+    pub fn since(&self, before: &Threads) -> Duration {
+        let taken = |(thread, time): (&OsString, &Duration)| {
+            time.saturating_sub(before.0.get(thread).copied().unwrap_or_default())
+        };
+        self.0.iter().map(taken).sum()
+    }
 }
 
 /// A server under measurement; it ends when dropped.
@@ -48,16 +63,17 @@ impl Process {
         Ok(Duration::from_millis((ticks.0 + ticks.1) * 10))
     }
 
-    /// The same to the nanosecond, of the threads that live now; takes a while with many.
-    pub fn exact_cpu(&self) -> Done<Duration> {
-        let mut sum = 0;
+    /// The same of each thread that lives now, to the nanosecond; takes a while with many.
+    pub fn threads(&self) -> Done<Threads> {
+        let mut times = HashMap::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let task = task?;
             // A thread may end meanwhile.
-            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
             let nanos = text.split_whitespace().next().ok_or("schedstat is empty")?;
-            sum += nanos.parse::<u64>()?;
+            times.insert(task.file_name(), Duration::from_nanos(nanos.parse()?));
         }
-        Ok(Duration::from_nanos(sum))
+        Ok(Threads(times))
     }
 
     /// Resident memory, in bytes.
