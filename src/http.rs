@@ -18,6 +18,8 @@ use crate::refusal::Refusal;
 pub use reply::Reply;
 
 const MAX_HEADERS: usize = 64;
+/// How much is read at once.
+const CHUNK: usize = 4096;
 const BAD_CHUNKS: Refusal = Refusal::Malformed("the chunked coding is broken");
 
 /// How long and how large requests may be. Every time is absolute: a byte a second changes
@@ -196,10 +198,12 @@ impl<S: Transport> Connection<S> {
     }
 
     fn fill(&mut self) -> io::Result<usize> {
-        let mut chunk = [0; 4096];
-        let n = self.stream.read(&mut chunk)?;
-        self.ahead.extend_from_slice(&chunk[..n]);
-        Ok(n)
+        // Not by way of the stack: what it has once touched stays with a socket's thread.
+        let filled = self.ahead.len();
+        self.ahead.resize(filled + CHUNK, 0);
+        let read = self.stream.read(&mut self.ahead[filled..]);
+        self.ahead.truncate(filled + *read.as_ref().unwrap_or(&0));
+        read
     }
 
     fn fill_some(&mut self) -> Result<(), End> {

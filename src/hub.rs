@@ -82,8 +82,8 @@ struct State {
 }
 
 /// A socket's place in the table; dropped, its QR code is void.
-pub struct Seat<'a> {
-    hub: &'a Hub,
+pub struct Seat {
+    hub: Arc<Hub>,
     socket: SocketId,
     counted: (UserId, Peer),
 }
@@ -150,12 +150,12 @@ impl Hub {
     /// [`Refusal::Session`] for a ticket that is not good (contract §2), [`Refusal::Crowd`] where
     /// the peer holds too many sockets for this user, [`Refusal::Full`].
     pub fn connect(
-        &self,
+        self: &Arc<Self>,
         user: &UserId,
         ticket: &str,
         peer: Peer,
         outlet: Arc<dyn Outlet>,
-    ) -> Result<Seat<'_>, Refusal> {
+    ) -> Result<Seat, Refusal> {
         let now = Instant::now();
         let counted = (user.clone(), peer);
         self.change(|state| {
@@ -179,7 +179,7 @@ impl Hub {
             }
             state.next_socket += 1;
             state.outlets.insert(socket, outlet);
-            Ok(Seat { hub: self, socket, counted })
+            Ok(Seat { hub: Arc::clone(self), socket, counted })
         })
     }
 
@@ -332,7 +332,7 @@ impl Hub {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Seat {
     fn drop(&mut self) {
         let outlet = self.hub.change(|state| {
             state.sessions.disconnect(self.socket);

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, LineWriter, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -82,6 +82,18 @@ pub fn reopen() {
 #[must_use]
 pub fn begin_request() -> RequestLines {
     REQUEST.set(Some(NEXT.fetch_add(1, Ordering::Relaxed)));
+    RequestLines(())
+}
+
+/// The request that this thread serves, for [`go_on`].
+pub fn request() -> Option<u32> {
+    REQUEST.get()
+}
+
+/// The same as [`begin_request`] for a thread that goes on with another one's request.
+#[must_use]
+pub fn go_on(request: Option<u32>) -> RequestLines {
+    REQUEST.set(request);
     RequestLines(())
 }
 
@@ -169,7 +181,8 @@ fn timed(out: impl Write + Send + 'static) -> Box<dyn Log> {
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    WriteLogger::new(LevelFilter::Trace, format, out)
+    // The logger alone would write a line in twenty pieces, a system call each.
+    WriteLogger::new(LevelFilter::Trace, format, LineWriter::new(out))
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -2,6 +2,7 @@
 //!
 //! Knows bytes and times only; what they mean is [`crate::http`]'s and [`crate::socket`]'s.
 
+mod crew;
 mod door;
 mod metered;
 #[cfg(test)]
@@ -10,7 +11,6 @@ mod timed;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::limit::{Counts, Network, Peer};
 use crate::refusal::Refusal;
 use crate::tls::Tls;
+pub use crew::Crew;
 pub use door::{Debt, Door, Leaving};
 pub use metered::{Metered, Turns};
 use timed::Timed;
@@ -126,8 +127,8 @@ pub struct Acceptor {
     pub gate: Arc<Gate>,
     /// What a connection begins with, and how long that may take; `None` is plain HTTP.
     pub tls: Option<(Arc<Tls>, Duration)>,
-    /// Stack of a connection's thread, in bytes.
-    pub stack: usize,
+    /// The threads of connections.
+    pub crew: Arc<Crew>,
     /// Serves one connection to its end.
     pub serve: Box<dyn Fn(Stream, SocketAddr) + Send + Sync>,
     /// The bytes that tell a newcomer why there is no service.
@@ -160,18 +161,13 @@ impl Acceptor {
         // else wait for the peer's delayed acknowledgement, 40 ms.
         let _ = tcp.set_nodelay(true);
         let tcp = Arc::new(tcp);
-        let stream = Stream::plain(Arc::clone(&tcp), debt);
+        let stream = Stream::plain(Arc::clone(&tcp), debt, place);
         let this = Arc::clone(self);
-        let serve = move || {
-            let _place = place;
-            // A panic ends its own connection alone; the hook has logged it.
-            let _ = catch_unwind(AssertUnwindSafe(|| match this.secure(stream) {
-                Ok(stream) => (this.serve)(stream, address),
-                Err(error) => log::debug!("no TLS handshake listener={} cause={error}", this.name),
-            }));
+        let serve = move || match this.secure(stream) {
+            Ok(stream) => (this.serve)(stream, address),
+            Err(error) => log::debug!("no TLS handshake listener={} cause={error}", this.name),
         };
-        let thread = thread::Builder::new().name(self.name.to_owned()).stack_size(self.stack);
-        if let Err(error) = thread.spawn(serve) {
+        if let Err((_, error)) = self.crew.take(Box::new(serve)) {
             log::warn!("no thread for a connection listener={} cause={error}", self.name);
             self.turn_away(&tcp, &Refusal::Full(Duration::from_secs(5)));
             thread::sleep(REST);
@@ -210,6 +206,8 @@ pub struct Stream {
     line: Line,
     /// Until the first byte of an answer is written.
     debt: Option<Debt>,
+    /// Given back with the connection.
+    _place: Place,
 }
 
 /// The meter is under TLS, where a peer can send records without end that hold nothing for us, such
@@ -220,15 +218,15 @@ enum Line {
 }
 
 impl Stream {
-    fn plain(tcp: Arc<TcpStream>, debt: Debt) -> Self {
-        let line = Line::Plain(Metered::new(Timed { tcp: Arc::clone(&tcp), deadline: None }));
-        Stream { tcp, line, debt: Some(debt) }
+    fn plain(tcp: Arc<TcpStream>, debt: Debt, place: Place) -> Self {
+        let line = Line::Plain(Metered::new(Timed::new(Arc::clone(&tcp))));
+        Stream { tcp, line, debt: Some(debt), _place: place }
     }
 
     /// The server's side of the TLS handshake, until the deadline.
     fn secure(mut self, session: Ssl) -> io::Result<Self> {
-        let deadline = self.timed().deadline;
-        let timed = Timed { tcp: Arc::clone(&self.tcp), deadline };
+        let mut timed = Timed::new(Arc::clone(&self.tcp));
+        timed.deadline = self.timed().deadline;
         let mut line = SslStream::new(session, Metered::new(timed))?;
         if let Err(error) = line.accept() {
             // OpenSSL has told the peer why, in an alert that must arrive.
@@ -289,8 +287,7 @@ impl Stream {
     /// The first byte that comes, which stays to be read.
     fn first_byte(&mut self) -> io::Result<u8> {
         let mut first = [0];
-        let peek = |timed: &Timed| timed.bound(TcpStream::set_read_timeout)?.peek(&mut first);
-        match self.timed().whole(peek)? {
+        match self.timed().peek(&mut first)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(first[0]),
         }

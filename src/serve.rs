@@ -20,7 +20,7 @@ use crate::config::{Config, ConfigError, Overview};
 use crate::hub::Hub;
 use crate::keyring::Keyring;
 use crate::log::cause;
-use crate::net::Leaving;
+use crate::net::{Crew, Leaving};
 use crate::proxy::Proxies;
 use crate::services::{Live, Services};
 use crate::socket::Sockets;
@@ -132,6 +132,7 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
         metrics: Arc::clone(&services.metrics),
         limits,
         socket_limits: settings::socket_limits(config),
+        owners: Crew::new("owner", SOCKET_STACK),
     };
 
     let mut pulse = Pulse::default();

@@ -24,9 +24,9 @@ use crate::crypto::decode_base64;
 use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::hub::{Hub, Notice, Outlet};
 use crate::limit::Peer;
-use crate::log::{begin_request, short};
+use crate::log::{self as records, begin_request, short};
 use crate::metrics::Metrics;
-use crate::net::Stream;
+use crate::net::{Crew, Stream};
 use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::route::{self, Origin, Origins};
@@ -81,6 +81,8 @@ pub struct Sockets {
     pub limits: Limits,
     /// What may come after it.
     pub socket_limits: SocketLimits,
+    /// The threads that wait for peers, each with one socket.
+    pub owners: Arc<Crew>,
 }
 
 impl Sockets {
@@ -118,13 +120,21 @@ impl Sockets {
             Ok(seat) => seat,
             Err(refusal) => return self.refuse(connection, &refusal),
         };
-        let user = short(upgrade.user.as_str());
-        log::info!("socket opened user={user}");
-        let ended = socket.upgrade(connection, &upgrade.accept).and_then(|()| socket.attend());
-        drop(seat);
-        match ended {
-            Ok(()) => log::info!("socket closed user={user}"),
-            Err(error) => log::info!("socket lost user={user} cause={error}"),
+        log::info!("socket opened user={}", short(upgrade.user.as_str()));
+        if let Err(error) = socket.upgrade(connection, &upgrade.accept) {
+            return socket.ended(&Err(error));
+        }
+        let request = records::request();
+        let own = move || {
+            let _request = records::go_on(request);
+            let ended = socket.attend();
+            drop(seat);
+            socket.ended(&ended);
+        };
+        // What a thread's stack and its share of the heap have once touched stays with it; the
+        // upgrade needs more of both than the hours of waiting that follow.
+        if let Err((own, _)) = self.owners.take(Box::new(own)) {
+            own();
         }
     }
 
@@ -217,6 +227,14 @@ impl Socket {
             Notice::Cut => return Err(Error::ConnectionClosed),
         };
         line.send(Message::text(text))
+    }
+
+    fn ended(&self, ended: &Result<(), Error>) {
+        let user = short(self.user.as_str());
+        match ended {
+            Ok(()) => log::info!("socket closed user={user}"),
+            Err(error) => log::info!("socket lost user={user} cause={error}"),
+        }
     }
 
     /// Answers the upgrade and lets the notices go.

@@ -12,7 +12,8 @@ fn a_panic_ends_its_own_connection_and_gives_its_place_back() {
     };
     let gate = Gate::new(2, 2, Vec::new());
     let (serve, refuse) = (Box::new(serve), |_: &Refusal| Vec::new());
-    let acceptor = Acceptor { name: "test", gate, tls: None, stack: 256 * 1024, serve, refuse };
+    let crew = Crew::new("test", 256 * 1024);
+    let acceptor = Acceptor { name: "test", gate, tls: None, crew, serve, refuse };
     let acceptor = Arc::new(acceptor);
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();

@@ -11,7 +11,7 @@ use crate::config::{self, Config};
 use crate::http::{Limits, Reply};
 use crate::hub::Admission;
 use crate::machine;
-use crate::net::{Acceptor, Gate, Stream};
+use crate::net::{Acceptor, Crew, Gate, Stream};
 use crate::page::Page;
 use crate::password::PasswordRates;
 use crate::route::Origins;
@@ -167,7 +167,8 @@ pub(super) fn acceptor(
     );
     let tls = tls.map(|tls| (Arc::clone(tls), config.limits.request_timeout));
     let refuse = |refusal: &_| Reply::refusal(refusal).bytes(false, false);
-    Acceptor { name, gate, tls, stack, serve: Box::new(serve), refuse }
+    let crew = Crew::new(name, stack);
+    Acceptor { name, gate, tls, crew, serve: Box::new(serve), refuse }
 }
 
 /// The same for the administrator: few, from this machine, in plain HTTP.
@@ -176,7 +177,7 @@ pub(super) fn admin_acceptor(admin: Admin) -> Acceptor {
         name: "admin",
         gate: Gate::new(admin::CONNECTIONS, admin::CONNECTIONS, Vec::new()),
         tls: None,
-        stack: API_STACK,
+        crew: Crew::new("admin", API_STACK),
         serve: Box::new(move |stream, _| admin.serve(stream)),
         refuse: |refusal| Reply::refusal(refusal).bytes(false, false),
     }
