@@ -31,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// database, as phones expect it, has a second to spare for one last attempt that comes too early.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long an open connection is taken to live without being asked; a question takes as long as a
+/// statement, and a handshake has four of those.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Why a database gave no answer.
 #[derive(Debug)]
 pub enum StoreError {
@@ -109,8 +113,8 @@ pub struct Database {
 struct State {
     /// How many more callers may use a connection now.
     free: usize,
-    /// Open connections that nobody uses.
-    idle: Vec<Conn>,
+    /// Open connections that nobody uses, each with the time of its last answer.
+    idle: Vec<(Conn, Instant)>,
     /// Until when callers are sent away at once; past it, one of them tries.
     away_until: Option<Instant>,
     record: Record,
@@ -172,7 +176,7 @@ impl Database {
         match result {
             Ok((answer, connection)) => {
                 state.away_until = None;
-                state.idle.extend(connection);
+                state.idle.extend(connection.map(|connection| (connection, Instant::now())));
                 Ok(answer)
             }
             Err(error) => {
@@ -194,8 +198,11 @@ impl Database {
     }
 
     /// A connection that lives: the idle one, unless the database has ended it since.
-    fn connection(&self, idle: Option<Conn>) -> Result<Conn, StoreError> {
-        if let Some(mut connection) = idle {
+    fn connection(&self, idle: Option<(Conn, Instant)>) -> Result<Conn, StoreError> {
+        if let Some((mut connection, answered)) = idle {
+            if answered.elapsed() < FRESH {
+                return Ok(connection);
+            }
             match connection.ping() {
                 Ok(()) => return Ok(connection),
                 // A frozen database takes a new connection as well, and does not answer there.
@@ -211,7 +218,7 @@ impl Database {
         Ok(Conn::new(self.opts.clone())?)
     }
 
-    fn turn(&self) -> Result<(Turn<'_>, Option<Conn>), StoreError> {
+    fn turn(&self) -> Result<(Turn<'_>, Option<(Conn, Instant)>), StoreError> {
         let patience = Instant::now() + PATIENCE;
         let mut state = self.lock();
         loop {

@@ -3,7 +3,8 @@
 //! As many run at once as there are cores, so many of one peer at most; the rest wait, not for
 //! long. What they do is the keyring's.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The queue.
 pub struct Workers {
     state: Mutex<State>,
-    freed: Condvar,
 }
 
 struct State {
     free: usize,
     busy: Counts<Peer>,
+    /// Who waits, in the order in which they came.
+    line: VecDeque<(Peer, Arc<Condvar>)>,
     queue: Queue,
 }
 
@@ -56,8 +58,8 @@ impl Workers {
 
     fn of(number: usize) -> Self {
         let queue = Queue { workers: number, busy: 0, waiting: 0, waits: Histogram::new(WAITS) };
-        let state = State { free: number, busy: Counts::new(PER_PEER), queue };
-        Workers { state: Mutex::new(state), freed: Condvar::new() }
+        let (busy, line) = (Counts::new(PER_PEER), VecDeque::new());
+        Workers { state: Mutex::new(State { free: number, busy, line, queue }) }
     }
 
     /// Waits for a worker.
@@ -67,32 +69,54 @@ impl Workers {
     pub fn enter(&self, peer: Peer) -> Result<Turn<'_>, Refusal> {
         let start = Instant::now();
         let mut state = self.lock();
-        state.queue.waiting += 1;
-        let entered = loop {
-            if state.free > 0 && state.busy.enter(peer) {
-                state.free -= 1;
-                state.queue.waits.observe(start.elapsed());
-                break Ok(Turn { workers: self, peer });
+        // Whoever waits while a worker is free is of a peer that has its share.
+        if !state.begin(peer) {
+            let called = Arc::new(Condvar::new());
+            state.line.push_back((peer, Arc::clone(&called)));
+            let place =
+                |state: &State| state.line.iter().position(|(_, c)| Arc::ptr_eq(c, &called));
+            // Who is called has no place in the line any more.
+            while let Some(place) = place(&state) {
+                let left = PATIENCE.saturating_sub(start.elapsed());
+                if left.is_zero() {
+                    state.line.remove(place);
+                    return Err(Refusal::Full(PATIENCE));
+                }
+                let waited = called.wait_timeout(state, left);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                break Err(Refusal::Full(PATIENCE));
-            }
-            let waited = self.freed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        };
-        state.queue.waiting -= 1;
-        entered
+        }
+        state.queue.waits.observe(start.elapsed());
+        Ok(Turn { workers: self, peer })
     }
 
     /// How the queue is now.
     pub fn queue(&self) -> Queue {
         let state = self.lock();
-        Queue { busy: state.queue.workers - state.free, ..state.queue }
+        let busy = state.queue.workers - state.free;
+        Queue { busy, waiting: state.line.len(), ..state.queue }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes a worker for a peer, where there is one for it.
+    fn begin(&mut self, peer: Peer) -> bool {
+        let room = self.free > 0 && self.busy.enter(peer);
+        self.free -= usize::from(room);
+        room
+    }
+
+    /// Gives the worker that came free to the first who may have it; to wake all of them for one
+    /// costs more than some operations.
+    fn call(&mut self) -> Option<Arc<Condvar>> {
+        let (free, busy) = (self.free, &mut self.busy);
+        let first = self.line.iter().position(|(peer, _)| free > 0 && busy.enter(*peer))?;
+        self.free -= 1;
+        self.line.remove(first).map(|(_, called)| called)
     }
 }
 
@@ -107,9 +131,11 @@ impl Drop for Turn<'_> {
         let mut state = self.workers.lock();
         state.free += 1;
         state.busy.leave(&self.peer);
+        let called = state.call();
         drop(state);
-        // All of them: the first to wake may be of a peer that has its share.
-        self.workers.freed.notify_all();
+        if let Some(called) = called {
+            called.notify_one();
+        }
     }
 }
 
