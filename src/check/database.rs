@@ -1,8 +1,9 @@
 //! Both databases: reached, laid out and granted as the server needs them, and no more than that.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use super::machine::now;
 use crate::config::{self, Config};
 use crate::finding::{Finding, Mark};
 use crate::log::cause;
@@ -146,8 +147,10 @@ fn remedy(error: &StoreError, section: &str) -> String {
     };
     match code {
         1045 => format!(
-            "look at [{section}] username and password; the account must be one of the host that \
-             the gateway connects from, and open (ACCOUNT UNLOCK)"
+            "look at [{section}] username and password, which a unit's credentials give to its \
+             service alone (CREDENTIALS_DIRECTORY=/etc/credstore gives them to root's commands); \
+             the account must be one of the host that the gateway connects from, and open \
+             (ACCOUNT UNLOCK)"
         ),
         1044 | 1049 => format!(
             "look at [{section}] database; let the database's administrator run sql/grants.sql"
@@ -157,7 +160,7 @@ fn remedy(error: &StoreError, section: &str) -> String {
 }
 
 fn clock(theirs: u64) -> Finding {
-    let ours = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let ours = now();
     let apart = ours.abs_diff(theirs);
     if apart < APART {
         return Finding::good("the clocks of this machine and of the database agree");

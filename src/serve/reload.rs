@@ -1,6 +1,7 @@
 //! What SIGHUP does: keys and certificate at once, the settings that need no restart, the log's
 //! file opened anew. Where the new settings are wrong, the old ones stay, all of them.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::settings;
@@ -37,6 +38,11 @@ impl Reload<'_> {
             Err(error) => return stay(&error),
         };
         match newer.config() {
+            // Defaults in place of a file that was moved away are nobody's wish.
+            Ok(_) if self.started.has_file && !newer.has_file => {
+                let file = self.started.file.clone();
+                return stay(&ConfigError::Unreadable(file, ErrorKind::NotFound.into()));
+            }
             Ok(config) => self.take(config),
             Err(error) => return stay(&error),
         }

@@ -195,6 +195,7 @@ fn the_file_is_opened_anew_at_sighup() {
         .envs(schema.variables())
         .env("GATEWAY_HTTP_LISTEN", "127.0.0.1:0")
         .env("GATEWAY_WEBSOCKET_LISTEN", "127.0.0.1:0")
+        .env("GATEWAY_ADMIN_LISTEN", "")
         .env("GATEWAY_LOG_FILE", &file)
         .spawn()
         .unwrap();
