@@ -117,7 +117,8 @@ fn no_answer_waits_for_a_database_that_is_frozen_or_gone() {
     let server = Server::start(&schema, &[]);
     ready(&server, "ready", "ready");
     mariadb.freeze();
-    ready(&server, "not ready: ", "not ready: ");
+    let silent = "not ready: it gives no answer within a second";
+    ready(&server, silent, silent);
     for _ in 0..3 {
         assert_eq!(timely(&server, "/livez").status, 200);
         assert_eq!(timely(&server, "/readyz").status, 503);

@@ -97,6 +97,7 @@ impl Installation {
         command
             .env("GATEWAY_HTTP_LISTEN", api.to_string())
             .env("GATEWAY_WEBSOCKET_LISTEN", sockets.to_string())
+            .env("GATEWAY_ADMIN_LISTEN", "127.0.0.1:0")
             .env("GATEWAY_LOG_FILE", &log)
             .envs(settings.iter().copied());
         let begun = Instant::now();

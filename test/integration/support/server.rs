@@ -54,6 +54,8 @@ impl Drop for Folder {
 pub fn command(folder: &Folder) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swob-gateway"));
     command.current_dir(&folder.0).env_clear().stdin(Stdio::null());
+    // By default all servers would want the same port.
+    command.env("GATEWAY_ADMIN_LISTEN", "127.0.0.1:0");
     command
 }
 
