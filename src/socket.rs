@@ -337,6 +337,8 @@ pub fn reject<S: Read + Write>(line: &mut WebSocket<S>, error: &Error) -> Result
 }
 
 fn close<S: Read + Write>(line: &mut WebSocket<S>, code: CloseCode) -> Result<(), Error> {
+    // A pong that is due goes first, for nothing may follow a close (RFC 6455 §5.5.1).
+    line.flush()?;
     line.close(Some(CloseFrame { code, reason: "".into() }))?;
     line.flush()
 }

@@ -47,7 +47,8 @@ impl Heard {
         let read = self.read(line);
         self.bytes += TURN_BYTES - line.get_ref().left();
         if self.exceeds(limits) {
-            close(line, CloseCode::Policy)?;
+            // A peer that does not read either is let go all the same.
+            let _ = close(line, CloseCode::Policy);
             return Err(Error::ConnectionClosed);
         }
         match read {
