@@ -30,7 +30,7 @@ fn handed(folder: &Folder, listeners: [&TcpListener; 2]) -> Command {
     let program = command(folder).get_program().to_owned();
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(script).arg(program).current_dir(&folder.0).env_clear();
-    command.stdin(input).stdout(output);
+    command.env("GATEWAY_ADMIN_LISTEN", "127.0.0.1:0").stdin(input).stdout(output);
     command
 }
 
