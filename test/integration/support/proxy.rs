@@ -4,7 +4,8 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::SslConnector;
@@ -34,9 +35,20 @@ pub struct Proxy {
     trust: SslConnector,
 }
 
-/// A port that nobody has at the moment.
+/// A port that nobody has, and that nobody is given by chance until it is used: it lies below
+/// those that Linux hands out (ip_local_port_range), where each process begins elsewhere.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let place =
+            process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + place % COUNT).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Puts a test's values into a recipe; one that has no place for them has changed.
