@@ -28,6 +28,7 @@ mod ring;
 mod rsa;
 mod secrets;
 mod service;
+mod show;
 mod starvation;
 mod status;
 mod support;
