@@ -121,7 +121,7 @@ fn step(least: f64) -> f64 {
 
 fn label(figure: f64) -> String {
     match figure {
-        thousands if thousands >= 10_000.0 => format!("{:.0}k", thousands / 1e3),
+        thousands if thousands >= 1_000.0 => format!("{:.0}k", thousands / 1e3),
         whole if whole.fract() == 0.0 => format!("{whole:.0}"),
         figure => format!("{figure:.2}").trim_end_matches('0').to_owned(),
     }
