@@ -32,23 +32,23 @@ all:            ## build the server (the default)
 install:        ## install what `make` built, under $(DESTDIR)$(PREFIX)
 	@test -x $(PROGRAM) || { echo "$(PROGRAM) is not built; run make first" >&2; exit 1; }
 	install -D -m 755 $(PROGRAM) $(bin)/swob-gateway
-	test -e $(etc)/gateway.ini || { install -d $(etc) && $(own) gateway.ini | install -m 640 /dev/stdin $(etc)/gateway.ini; }
-	install -d $(share)/proxy $(share)/fail2ban $(lib)/systemd/system $(lib)/sysusers.d $(lib)/tmpfiles.d $(lib)/sysctl.d
+	install -d $(etc) $(share)/proxy $(share)/fail2ban $(lib)/systemd/system $(lib)/sysusers.d $(lib)/tmpfiles.d $(lib)/sysctl.d
+	test -e $(etc)/gateway.ini || { umask 027 && $(own) gateway.ini >$(etc)/gateway.ini; }
 	install -m 644 sql/gateway.sql sql/grants.sql doc/service/small.conf $(share)
 	install -m 644 $(recipes) $(share)/proxy
 	chmod 755 $(share)/proxy/renewal-hook
 	cp -r doc/fail2ban/* $(share)/fail2ban
 	chmod -R u=rwX,go=rX $(share)/fail2ban
-	for unit in $(units); do $(place) $$unit | install -m 644 /dev/stdin $(lib)/systemd/system/$${unit##*/} || exit; done
-	$(place) doc/service/tmpfiles.conf | install -m 644 /dev/stdin $(lib)/tmpfiles.d/swob-gateway.conf
+	umask 022 && for unit in $(units); do $(place) $$unit >$(lib)/systemd/system/$${unit##*/} || exit; done
+	umask 022 && $(place) doc/service/tmpfiles.conf >$(lib)/tmpfiles.d/swob-gateway.conf
 	install -m 644 doc/service/sysusers.conf $(lib)/sysusers.d/swob-gateway.conf
 	install -m 644 doc/service/sysctl.conf $(lib)/sysctl.d/60-swob-gateway.conf
 	test -z "$(manual)" || install -D -m 644 -t $(man) $(manual)
-	$(place) doc/service/installed.sh | install -m 755 /dev/stdin $(share)/installed.sh
+	umask 022 && $(place) doc/service/installed.sh >$(share)/installed.sh && chmod 755 $(share)/installed.sh
 	test -n "$(DESTDIR)" || $(share)/installed.sh
 
 uninstall:      ## remove it again, but for gateway.ini, keys and account
-	test -n "$(DESTDIR)" || ! command -v systemctl >/dev/null || systemctl --quiet disable --now swob-gateway.socket swob-gateway.service || true
+	test -n "$(DESTDIR)" || ! test -d /run/systemd/system || systemctl --quiet disable --now swob-gateway.socket swob-gateway.service || true
 	rm -f $(bin)/swob-gateway $(man)/swob-gateway.8
 	rm -f $(addprefix $(lib)/systemd/system/,$(notdir $(units)))
 	rm -f $(lib)/sysusers.d/swob-gateway.conf $(lib)/tmpfiles.d/swob-gateway.conf $(lib)/sysctl.d/60-swob-gateway.conf

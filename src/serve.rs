@@ -163,13 +163,7 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
     let reload = Reload { load, started, latest: None, api: Arc::clone(&api), tls, page_at };
     let signal = wait_for_end(&mut signals, reload);
     log::info!("leaving signal={signal} sockets={}", hub.sockets());
-    systemd::stopping();
-    leaving.set();
-    for accepts in loops {
-        // Until all have ended, a connection may be neither in a listener nor counted.
-        let _ = accepts.join();
-    }
-    drain(&hub, &api, &leaving);
+    leave(loops, &hub, &api, &leaving);
     Ok(())
 }
 
@@ -221,8 +215,14 @@ fn services(
     })
 }
 
-/// Lets handshakes in flight finish and sockets close, for a while.
-fn drain(hub: &Hub, api: &Api, leaving: &Leaving) {
+/// Accepts nobody any more; lets handshakes in flight finish and sockets close, for a while.
+fn leave(loops: Vec<JoinHandle<()>>, hub: &Hub, api: &Api, leaving: &Leaving) {
+    systemd::stopping();
+    leaving.set();
+    for accepts in loops {
+        // Until all have ended, a connection may be neither in a listener nor counted.
+        let _ = accepts.join();
+    }
     hub.leave();
     let deadline = Instant::now() + DRAIN;
     let left = || (hub.sockets(), api.busy.load(Ordering::Relaxed), leaving.unanswered());
