@@ -14,7 +14,7 @@ pub mod ring;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::mem;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -91,14 +91,20 @@ impl Keyring {
     /// # Errors
     /// [`KeyError`], with its remedy; a file half written is taken away.
     pub fn generate(path: &Path) -> Result<(), KeyError> {
+        let exists = || KeyError::Exists(path.to_owned());
+        if path.exists() {
+            return Err(exists());
+        }
+        // Before the file is there, so that whoever grows impatient leaves no empty one.
+        let pem = ServerKey::generate()?.private_pem()?;
+        let at = |error| KeyError::File(path.to_owned(), error);
         let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
         {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(KeyError::Exists(path.to_owned()));
-            }
-            file => file.map_err(|error| KeyError::File(path.to_owned(), error))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
+            file => file.map_err(at)?,
         };
-        fill(&mut file, path).inspect_err(|_| drop(fs::remove_file(path)))
+        let written = file.write_all(&pem).and_then(|()| file.sync_all()).map_err(at);
+        written.inspect_err(|_| drop(fs::remove_file(path)))
     }
 
     /// The current key's public half, as step 1 hands it out.
@@ -218,11 +224,4 @@ fn stamp(private_key: &Path, ring: &Ring) -> Stamp {
         let (mtime, mtime_nsec, ctime, ctime_nsec) = changed;
         Some((file.dev(), file.ino(), file.size(), mtime, mtime_nsec, ctime, ctime_nsec))
     })
-}
-
-fn fill(file: &mut File, path: &Path) -> Result<(), KeyError> {
-    let pem = ServerKey::generate()?.private_pem()?;
-    file.write_all(&pem)
-        .and_then(|()| file.sync_all())
-        .map_err(|error| KeyError::File(path.to_owned(), error))
 }

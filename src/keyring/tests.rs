@@ -1,6 +1,6 @@
 //! The ring in folders of its own, with keys that OpenSSL makes.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
