@@ -44,10 +44,10 @@ impl Overview {
         let usual = || FILES.iter().map(Path::new).find(|path| path.exists());
         let there = file.or_else(usual);
         let read = |path: &Path| {
-            fs::read_to_string(path)
-                .map_err(|cause| ConfigError::Unreadable(path.to_owned(), cause))
+            fs::read(path).map_err(|cause| ConfigError::Unreadable(path.to_owned(), cause))
         };
         let text = there.map(read).transpose()?;
+        let text = text.as_deref().map(String::from_utf8_lossy);
         let path = there.unwrap_or(Path::new(FILES[0]));
         Ok(Overview::new(text.as_deref(), path, env, &|path| fs::read_to_string(path)))
     }

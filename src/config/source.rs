@@ -280,6 +280,10 @@ impl Line {
         if line.is_empty() || line.starts_with(['#', ';']) {
             return Ok(Line::Blank);
         }
+        // What stands in for bytes that are no UTF-8 is not what anybody has meant.
+        if line.contains(char::REPLACEMENT_CHARACTER) {
+            return Err("this line is not UTF-8; save the file in that encoding");
+        }
         // A backslash is a letter like any other, in passwords above all.
         let option = ParseOption { enabled_escape: false, ..ParseOption::default() };
         let parsed = Ini::load_from_str_opt(line, option);

@@ -153,3 +153,14 @@ fn a_variable_that_is_not_utf_8_is_told_rather_than_passed_over() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("MYSQL_PASSWORD: is not UTF-8") && !said.contains("ss\n"), "{said}");
 }
+
+#[test]
+fn a_settings_file_that_is_not_utf_8_is_told_by_its_line() {
+    let folder = Folder::new();
+    let text = b"# caf\xe9\n[http]\nlisten = 127.0.0.1:0\n[mysql]\npassword = p\xe4ss\n";
+    std::fs::write(folder.0.join("gateway.ini"), text).unwrap();
+    let output = command(&folder).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("gateway.ini:5: this line is not UTF-8") && !said.contains("ss\n"));
+}
