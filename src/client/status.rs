@@ -68,6 +68,8 @@ impl fmt::Display for StatusError {
 impl error::Error for StatusError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
+            // That says the same, but for its own cause.
+            StatusError::Away(_, ClientError::Away(_, error)) => Some(error),
             StatusError::Away(_, error) => Some(error),
             StatusError::Output(error) => Some(error),
             StatusError::Off | StatusError::Stranger(_) | StatusError::Attention(_) => None,
