@@ -27,10 +27,11 @@ use crate::socket::Sockets;
 use crate::store::at_rest::Keys;
 use crate::store::backend::{self, Backend};
 use crate::store::{Database, gateway};
-use crate::systemd::{self, Inherited, Pulse};
+use crate::systemd::{self, Pulse};
 use crate::tls::Tls;
+use crate::wire::Endpoint;
 use crate::workers::Workers;
-use listener::Listeners;
+use listener::Ports;
 use reload::Reload;
 use settings::{API_STACK, SOCKET_STACK};
 
@@ -84,76 +85,22 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
     let started = load()?;
     let config = started.config()?;
     crate::log::start(&config.log)?;
-    let capacity = settings::capacity(config);
-    let mut inherited = Inherited::take()?;
     let keyring = Arc::new(Keyring::load(&config.keys)?);
     let tls = config.tls.certificate.as_ref();
     let tls = tls.map(|file| Tls::load(file, keyring.private_key())).transpose()?.map(Arc::new);
-    let hub = Arc::new(
-        Hub::new(settings::rules(config), settings::admission(config), settings::rates(config))
-            .map_err(ServeError::Random)?,
-    );
-    let services = Arc::new(services(config, &hub, &keyring)?);
-
-    let secure = tls.is_some();
-    let (http, websocket) = (&config.http, &config.websocket);
-    let (api_url, socket_url) = (http.public_url.as_ref(), websocket.public_url.as_ref());
-    let apis = Listeners::open("http", &http.listen, api_url, secure, &mut inherited)?;
-    let dashboards =
-        Listeners::open("websocket", &websocket.listen, socket_url, secure, &mut inherited)?;
-    let admin_at = config.admin.listen.as_slice();
-    let admins = Listeners::open("admin", admin_at, None, false, &mut inherited)?;
-    inherited.finish()?;
-    settings::warn_of_plain_ways(config, &apis.at);
-
-    let limits = settings::limits(config);
-    let page = settings::page(config, &apis.at, &dashboards.at);
-    let page_at = page.as_ref().map(|_| apis.at.clone());
-    let allowed = config.http.allowed_origins.clone();
-    let origins = Arc::new(Live::new(settings::origins(config, allowed, page_at.as_ref())));
-    let proxies = Arc::new(Proxies::new(config.http.trusted_proxies.clone()));
-    let leaving = Arc::new(Leaving::new().map_err(ServeError::System)?);
-    let api = Arc::new(Api {
-        services: Arc::clone(&services),
-        socket: dashboards.at.clone(),
-        page,
-        origins: Arc::clone(&origins),
-        proxies: Arc::clone(&proxies),
-        hsts: Some(config.tls.hsts).filter(|seconds| *seconds > 0 && apis.at.secure),
-        limits,
-        leaving: Arc::clone(&leaving),
-        busy: AtomicUsize::new(0),
-    });
-    let sockets = Sockets {
-        hub: Arc::clone(&hub),
-        api: apis.at.clone(),
-        origins,
-        proxies,
-        metrics: Arc::clone(&services.metrics),
-        limits,
-        socket_limits: settings::socket_limits(config),
-        owners: Crew::new("owner", SOCKET_STACK),
-    };
+    let services = Arc::new(services(config, &keyring)?);
+    let ports = Ports::open(config, tls.is_some())?;
+    settings::warn_of_plain_ways(config, &ports.apis.at);
+    let front = Front::new(config, &services, &ports)?;
+    let (hub, api, page_at) =
+        (Arc::clone(&services.hub), Arc::clone(&front.api), front.page_at.clone());
 
     let mut pulse = Pulse::default();
     let timer = Arc::clone(&hub);
     spawn("timer", move || timer.keep_time())?;
-    let (watched, beat) = ((Arc::clone(&keyring), tls.clone()), pulse.beat("watcher"));
-    spawn("watcher", move || watch(&watched.0, watched.1.as_deref(), &beat))?;
-    let (api_at, socket_at) = (apis.at.clone(), dashboards.at.clone());
-    let serve = Arc::clone(&api);
-    let serve = move |stream, peer| serve.serve(stream, peer);
-    let (most, tls_here) = (capacity.api, tls.as_ref());
-    let for_api = settings::acceptor(config, "api", most, API_STACK, tls_here, serve);
-    let serve = move |stream, peer| sockets.serve(stream, peer);
-    let most = capacity.sockets;
-    let for_socket = settings::acceptor(config, "socket", most, SOCKET_STACK, tls_here, serve);
-    let gates = [&for_api, &for_socket].map(|it| (it.name, Arc::clone(&it.gate)));
-    let admin = Admin::new(&services, tls_here, gates.into());
-    let mut loops = admins.accept(settings::admin_acceptor(admin), &leaving, &mut pulse)?;
-    loops.extend(apis.accept(for_api, &leaving, &mut pulse)?);
-    loops.extend(dashboards.accept(for_socket, &leaving, &mut pulse)?);
-    log::info!("ready api={} sockets={}", api_at.url("http", ""), socket_at.url("ws", ""));
+    let (watched, beat) = (tls.clone(), pulse.beat("watcher"));
+    spawn("watcher", move || watch(&keyring, watched.as_deref(), &beat))?;
+    let loops = accept(config, ports, front, tls.as_ref(), &mut pulse)?;
     systemd::ready();
     spawn("greeter", move || greet(&services))?;
     let watched = Arc::clone(&hub);
@@ -163,8 +110,77 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
     let reload = Reload { load, started, latest: None, api: Arc::clone(&api), tls, page_at };
     let signal = wait_for_end(&mut signals, reload);
     log::info!("leaving signal={signal} sockets={}", hub.sockets());
-    leave(loops, &hub, &api, &leaving);
+    leave(loops, &hub, &api);
     Ok(())
+}
+
+/// Who serves the connections of the public ports.
+struct Front {
+    api: Arc<Api>,
+    sockets: Sockets,
+    /// The sync page's address, where it is served.
+    page_at: Option<Endpoint>,
+}
+
+impl Front {
+    fn new(config: &Config, services: &Arc<Services>, ports: &Ports) -> Result<Self, ServeError> {
+        let (api_at, socket_at) = (&ports.apis.at, &ports.dashboards.at);
+        let limits = settings::limits(config);
+        let page = settings::page(config, api_at, socket_at);
+        let page_at = page.as_ref().map(|_| api_at.clone());
+        let allowed = config.http.allowed_origins.clone();
+        let origins = Arc::new(Live::new(settings::origins(config, allowed, page_at.as_ref())));
+        let proxies = Arc::new(Proxies::new(config.http.trusted_proxies.clone()));
+        let api = Api {
+            services: Arc::clone(services),
+            socket: socket_at.clone(),
+            page,
+            origins: Arc::clone(&origins),
+            proxies: Arc::clone(&proxies),
+            hsts: Some(config.tls.hsts).filter(|seconds| *seconds > 0 && api_at.secure),
+            limits,
+            leaving: Arc::new(Leaving::new().map_err(ServeError::System)?),
+            busy: AtomicUsize::new(0),
+        };
+        let sockets = Sockets {
+            hub: Arc::clone(&services.hub),
+            api: api_at.clone(),
+            origins,
+            proxies,
+            metrics: Arc::clone(&services.metrics),
+            limits,
+            socket_limits: settings::socket_limits(config),
+            owners: Crew::new("owner", SOCKET_STACK),
+        };
+        Ok(Front { api: Arc::new(api), sockets, page_at })
+    }
+}
+
+/// Begins to serve on all ports, as many connections as the machine carries.
+fn accept(
+    config: &Config,
+    ports: Ports,
+    front: Front,
+    tls: Option<&Arc<Tls>>,
+    pulse: &mut Pulse,
+) -> Result<Vec<JoinHandle<()>>, ServeError> {
+    let capacity = settings::capacity(config);
+    let Front { api, sockets, .. } = front;
+    let (services, leaving) = (Arc::clone(&api.services), Arc::clone(&api.leaving));
+    let serve = move |stream, peer| api.serve(stream, peer);
+    let for_api = settings::acceptor(config, "api", capacity.api, API_STACK, tls, serve);
+    let serve = move |stream, peer| sockets.serve(stream, peer);
+    let for_socket =
+        settings::acceptor(config, "socket", capacity.sockets, SOCKET_STACK, tls, serve);
+    let gates = [&for_api, &for_socket].map(|it| (it.name, Arc::clone(&it.gate)));
+    let for_admin = settings::admin_acceptor(Admin::new(&services, tls, gates.into()));
+
+    let (api_at, socket_at) = (ports.apis.at.clone(), ports.dashboards.at.clone());
+    let mut loops = ports.admins.accept(for_admin, &leaving, pulse)?;
+    loops.extend(ports.apis.accept(for_api, &leaving, pulse)?);
+    loops.extend(ports.dashboards.accept(for_socket, &leaving, pulse)?);
+    log::info!("ready api={} sockets={}", api_at.url("http", ""), socket_at.url("ws", ""));
+    Ok(loops)
 }
 
 /// Brings renewed keys and then the certificate in, so that no phone meets a certificate whose
@@ -194,18 +210,16 @@ fn wait_for_end(signals: &mut Signals, mut reload: Reload<'_>) -> i32 {
 }
 
 /// What the use cases share; the databases are not yet asked for anything.
-fn services(
-    config: &Config,
-    hub: &Arc<Hub>,
-    keyring: &Arc<Keyring>,
-) -> Result<Services, Box<dyn error::Error>> {
+fn services(config: &Config, keyring: &Arc<Keyring>) -> Result<Services, Box<dyn error::Error>> {
+    let hub =
+        Hub::new(settings::rules(config), settings::admission(config), settings::rates(config));
     let listed = backend::listed_platforms(config.sync.platforms_file.as_ref())?;
     let at_rest = Keys::load(config.keys.at_rest_keys.as_deref())?;
     let gateway = Arc::new(Database::new(&config.mysql).sealed_under(at_rest));
     let shared = || Arc::clone(&gateway);
     let backend = config.mysql_be.as_ref().map_or_else(shared, |be| Arc::new(Database::new(be)));
     Ok(Services {
-        hub: Arc::clone(hub),
+        hub: Arc::new(hub.map_err(ServeError::Random)?),
         keyring: Arc::clone(keyring),
         workers: Workers::new(),
         backend: Backend::new(backend, &config.keys, listed),
@@ -216,7 +230,8 @@ fn services(
 }
 
 /// Accepts nobody any more; lets handshakes in flight finish and sockets close, for a while.
-fn leave(loops: Vec<JoinHandle<()>>, hub: &Hub, api: &Api, leaving: &Leaving) {
+fn leave(loops: Vec<JoinHandle<()>>, hub: &Hub, api: &Api) {
+    let leaving = &api.leaving;
     systemd::stopping();
     leaving.set();
     for accepts in loops {

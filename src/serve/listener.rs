@@ -1,14 +1,46 @@
-//! The listeners of one kind: taken from systemd or opened, and accepted from; and where phones and
-//! dashboards find them.
+//! The listeners: taken from systemd or opened, and accepted from; and where phones and dashboards
+//! find them.
 
+use std::error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::{ServeError, spawn};
+use crate::config::Config;
+use crate::log::cause;
 use crate::net::{self, Acceptor, Door, Leaving};
 use crate::systemd::{Inherited, Pulse};
 use crate::wire::Endpoint;
+
+/// All listeners, by who is expected there.
+pub(super) struct Ports {
+    pub(super) apis: Listeners,
+    pub(super) dashboards: Listeners,
+    pub(super) admins: Listeners,
+}
+
+impl Ports {
+    /// Listens as the settings say, with what systemd holds.
+    ///
+    /// # Errors
+    /// Whatever keeps phones or dashboards out; without `[admin]` the server serves all the same.
+    pub(super) fn open(config: &Config, secure: bool) -> Result<Self, Box<dyn error::Error>> {
+        let Config { http, websocket, admin, .. } = config;
+        let (api_url, socket_url) = (http.public_url.as_ref(), websocket.public_url.as_ref());
+        let mut inherited = Inherited::take()?;
+        let apis = Listeners::open("http", &http.listen, api_url, secure, &mut inherited)?;
+        let dashboards =
+            Listeners::open("websocket", &websocket.listen, socket_url, secure, &mut inherited)?;
+        let admins = Listeners::open("admin", admin.listen.as_slice(), None, false, &mut inherited)
+            .unwrap_or_else(|error| {
+                log::error!("nobody can ask how the server is cause=\"{}\"", cause(&error));
+                Listeners { open: Vec::new(), at: endpoint(&[], false) }
+            });
+        inherited.finish()?;
+        Ok(Ports { apis, dashboards, admins })
+    }
+}
 
 /// The listeners of one kind.
 pub(super) struct Listeners {
@@ -22,7 +54,7 @@ impl Listeners {
     ///
     /// # Errors
     /// [`ServeError::Listen`] with the first address that is not to be had.
-    pub(super) fn open(
+    fn open(
         section: &'static str,
         addresses: &[SocketAddr],
         public_url: Option<&Endpoint>,

@@ -73,6 +73,17 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_taken_admin_port_keeps_no_phone_out() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let schema = Schema::new();
+    let server = Server::start(&schema, &[("GATEWAY_ADMIN_LISTEN", &address)]);
+    assert!(server.serves());
+    let told = format!("cause=\"[admin] listen = {address} cannot be had");
+    until("the log says so", || server.log().contains(&told));
+}
+
+#[test]
 fn migrate_makes_the_database_and_the_table_and_may_be_repeated() {
     let schema = Schema::empty();
     let folder = Folder::new();
