@@ -100,7 +100,7 @@ impl Api {
                 let page = self.page.as_ref().ok_or(Refusal::Path)?;
                 Ok(page.file(asset, &request.target, request.header("accept-language")))
             }
-            Route::Qr => self.page.as_ref().ok_or(Refusal::Path)?.qr(&request.body),
+            Route::Qr => self.page.as_ref().ok_or(Refusal::Path)?.qr(peer, &request.body),
             Route::Session(user) => {
                 let ticket = self.services.hub.issue(&user)?;
                 log::debug!("session issued user={}", short(user.as_str()));

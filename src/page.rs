@@ -10,10 +10,12 @@ use std::time::Duration;
 use tiny_http::Method;
 
 use crate::http::Reply;
+use crate::limit::Peer;
 use crate::qr;
 use crate::refusal::Refusal;
 use crate::route::{Asset, Route};
 use crate::wire::Endpoint;
+use crate::workers::Workers;
 
 const HTML: &str = include_str!("page/sync.html");
 const SCRIPT: &str = include_str!("page/page.js");
@@ -36,6 +38,9 @@ pub struct Page {
     french: String,
     policy: String,
     api: Endpoint,
+    /// A code costs a core two milliseconds, and anyone may ask for one: whoever floods this
+    /// keeps one core at the most, and phones the others.
+    draughtsman: Workers,
 }
 
 impl Page {
@@ -56,6 +61,7 @@ impl Page {
             french: fill(Language::French),
             policy: policy(socket),
             api: api.clone(),
+            draughtsman: Workers::of(1),
         }
     }
 
@@ -82,12 +88,12 @@ impl Page {
     ///
     /// # Errors
     /// [`Refusal::Malformed`] for any other text: strangers get no codes drawn for their pages.
-    pub fn qr(&self, body: &[u8]) -> Result<Reply, Refusal> {
-        let picture = std::str::from_utf8(body)
-            .ok()
-            .filter(|url| self.is_own(url))
-            .and_then(qr::svg)
-            .ok_or(Refusal::Malformed("the body is not a handshake URL of this server"))?;
+    /// [`Refusal::Full`] when too many wait for theirs.
+    pub fn qr(&self, peer: Peer, body: &[u8]) -> Result<Reply, Refusal> {
+        const OTHER: Refusal = Refusal::Malformed("the body is not a handshake URL of this server");
+        let url = std::str::from_utf8(body).ok().filter(|url| self.is_own(url)).ok_or(OTHER)?;
+        let _turn = self.draughtsman.enter(peer)?;
+        let picture = qr::svg(url).ok_or(OTHER)?;
         Ok(Reply::new(200, "image/svg+xml", picture))
     }
 
@@ -163,6 +169,8 @@ fn language(target: &str, accept: Option<&str>) -> Language {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn page(host: &str) -> Page {
@@ -233,10 +241,12 @@ mod tests {
     #[test]
     fn a_code_is_drawn_of_handshake_urls_of_this_server_alone() {
         let page = page("sync.example");
+        let peer = Peer::of(Ipv4Addr::LOCALHOST.into());
         let id = "000102030405060708090a0b0c0d0e0f";
         let path = format!("/v2/sync/users/ada/sessions/{id}/handshake");
         let check = |url: &str, expected: u16| {
-            let status = page.qr(url.as_bytes()).map_or_else(|refusal| refusal.status(), |_| 200);
+            let answer = page.qr(peer, url.as_bytes());
+            let status = answer.map_or_else(|refusal| refusal.status(), |_| 200);
             assert_eq!(status, expected, "{url}");
         };
         check(&format!("https://sync.example:443{path}"), 200);
@@ -248,6 +258,6 @@ mod tests {
         check("https://sync.example:443/", 400);
         check("https://sync.example:443/v2/sync/users/ada", 400);
         check("", 400);
-        assert!(page.qr(b"\xff").is_err());
+        assert!(page.qr(peer, b"\xff").is_err());
     }
 }

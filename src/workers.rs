@@ -1,7 +1,8 @@
-//! A queue for the private key: 2000 operations a second and core are soon asked for by anyone.
+//! A queue for what costs a core a millisecond and anyone may ask for: the private key's
+//! operations above all.
 //!
-//! As many run at once as there are cores, so many of one peer at most; the rest wait, not for
-//! long. What they do is the keyring's.
+//! As many run at once as there are workers, so many of one peer at most; the rest wait, not for
+//! long. What they do is their callers' business.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -56,7 +57,8 @@ impl Workers {
         Workers::of(cores)
     }
 
-    fn of(number: usize) -> Self {
+    /// So many workers.
+    pub fn of(number: usize) -> Self {
         let queue = Queue { workers: number, busy: 0, waiting: 0, waits: Histogram::new(WAITS) };
         let (busy, line) = (Counts::new(PER_PEER), VecDeque::new());
         Workers { state: Mutex::new(State { free: number, busy, line, queue }) }

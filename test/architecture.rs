@@ -97,7 +97,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "http" => (&["refusal", "wire"], &["net"]),
         "api" | "socket" => (CORE, &["http", "hub", "log", "net", "page", "proxy", "services"]),
         "admin" => (CORE, &["http", "hub", "log", "net", "services", "store", "tls"]),
-        "page" => (CORE, &["http"]),
+        "page" => (CORE, &["http", "workers"]),
         "config" => (&["limit", "password", "wire"], &[]),
         "log" => (&[], &["config"]),
         "cli" => (&[], &["client"]),
