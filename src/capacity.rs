@@ -1,7 +1,7 @@
 //! How many connections a machine carries: its limits in, the caps of both ports out.
 //!
 //! Pure arithmetic; [`crate::machine`] reads the limits. A connection, on whichever port, takes a
-//! descriptor, a thread, the thread's [`MAPS`] mappings and [`MEMORY`].
+//! descriptor, a thread, the thread's `MAPS` mappings and `MEMORY`.
 
 /// Mappings of one thread: its stack, the stack on which an overflow is told, a guard before each.
 const MAPS: u64 = 4;

@@ -3,9 +3,9 @@
 //!
 //! It does no harm to a live server. Its user is one that cannot exist, so that nothing is ever
 //! stored; of the tries for a password that its address has, it spends two; its session ends with
-//! `session_paused_timeout`. It never hangs: each request has [`PATIENCE`], and the whole of it a
+//! `session_paused_timeout`. It never hangs: each request has `PATIENCE`, and the whole of it a
 //! deadline. The one thing that it takes from the server's side of the wire is, where it runs
-//! beside the server, the settings ([`inside`]).
+//! beside the server, the settings (`inside`).
 
 mod certificate;
 mod exchange;
@@ -41,7 +41,7 @@ pub use screen::Form;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For everything but the wait for a ping.
 const WHOLE: Duration = Duration::from_secs(90);
-/// How much longer than [limits] ping_interval a ping is waited for.
+/// How much longer than `[limits] ping_interval` a ping is waited for.
 const SPARE: Duration = Duration::from_secs(5);
 
 /// What to examine, and how.

@@ -70,7 +70,7 @@ impl Write for Timed {
 }
 
 impl Link {
-    /// Connects, wherever the name leads; the connection has [`PATIENCE`] in all, until
+    /// Connects, wherever the name leads; the connection has `PATIENCE` in all, until
     /// [`Self::until`] says otherwise.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `swob-gateway status`: how a running server is, on one screen, from its loopback listener.
 //!
 //! Asks what Prometheus and other tools ask, and knows nothing else; what it means in words is
-//! [`screen`]'s.
+//! `screen`'s.
 
 mod samples;
 mod screen;
