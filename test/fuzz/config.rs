@@ -21,7 +21,9 @@ pub fn holds(input: &[u8]) {
         let (place, what) = mistake.split_once(": ").expect("a mistake names its place");
         let line = place.strip_prefix("gateway.ini:").and_then(|number| number.parse().ok());
         let in_file = line.is_some_and(|line: usize| (1..=file.lines().count()).contains(&line));
-        assert!(in_file || env.contains_key(place), "no place: {mistake:?}");
+        // As it is told: on one line.
+        let named = env.keys().any(|name| name.replace(char::is_control, " ") == place);
+        assert!(in_file || named, "no place: {mistake:?}");
         assert!(!what.is_empty(), "{mistake:?}");
         assert!(!what.contains(['\n', '\r', '\x1b']), "not one line: {mistake:?}");
     }
