@@ -5,6 +5,7 @@
 //! of them. It speaks the contract as the programs in the field do, and shares with the server
 //! only the words and the cryptography's names: what the server gets wrong must show here.
 
+pub mod exchange;
 pub mod link;
 pub mod phone;
 pub mod qr;

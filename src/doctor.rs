@@ -8,7 +8,6 @@
 //! beside the server, the settings (`inside`).
 
 mod certificate;
-mod exchange;
 mod inside;
 mod name;
 mod page;
@@ -25,13 +24,13 @@ use std::{error, fmt};
 use openssl::pkey::{PKey, Public};
 use openssl::rsa::Rsa;
 
+use crate::client::exchange::{Answer, Request, exchange};
 use crate::client::link::Link;
 use crate::client::{ClientError, Trust};
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::log::cause;
 use crate::wire::Endpoint;
-use exchange::{Answer, Request};
 use recipe::{Lines, Proxy, Topic};
 use screen::Screen;
 
@@ -181,8 +180,8 @@ impl Doctor<'_> {
     fn ask(&mut self, request: &Request<'_>) -> Result<Answer, ClientError> {
         let deadline = self.by(PATIENCE);
         let request = Request { packed: self.packed.is_none(), ..*request };
-        let link = Link::dial(&self.addresses, &self.order.api, Trust::Any, deadline)?;
-        let answer = exchange::exchange(link, &self.order.api, &request, deadline)?;
+        let mut link = Link::dial(&self.addresses, &self.order.api, Trust::Any, deadline)?;
+        let answer = exchange(&mut link, &self.order.api, &request)?;
         self.proxy = self.proxy.or_else(|| Proxy::of(&answer));
         let Some(coding) = answer.header("content-encoding") else { return Ok(answer) };
         if self.packed.is_some() {

@@ -1,4 +1,4 @@
-//! A connection to a server, plain or TLS, and one HTTP request over it.
+//! A connection to a server, plain or TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -16,8 +16,6 @@ use crate::wire::Endpoint;
 /// The app's own patience with a verification (contract §3); the shorter one with a handshake is
 /// left to the reader of the times.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The largest answer taken, in bytes.
-const MAX_ANSWER: u64 = 1024 * 1024;
 
 /// Which certificates are taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,6 +117,14 @@ impl Link {
         }
     }
 
+    /// When it ends.
+    pub fn deadline(&self) -> Instant {
+        match self {
+            Link::Plain(timed) => timed.deadline,
+            Link::Tls(tls) => tls.get_ref().deadline,
+        }
+    }
+
     /// Sets the deadline anew.
     pub fn until(&mut self, deadline: Instant) {
         match self {
@@ -136,7 +142,7 @@ impl Link {
     }
 
     /// The key in the server's certificate; `None` without TLS.
-    fn key(&self) -> Option<PKey<Public>> {
+    pub fn key(&self) -> Option<PKey<Public>> {
         self.ssl()?.peer_certificate()?.public_key().ok()
     }
 }
@@ -207,74 +213,4 @@ impl Write for Link {
             Link::Tls(tls) => tls.flush(),
         }
     }
-}
-
-/// An answer to a request.
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body.
-    pub body: Vec<u8>,
-    /// The key in the server's certificate.
-    pub key: Option<PKey<Public>>,
-}
-
-impl Answer {
-    /// What a refusal says of itself: the `detail` of its problem, or nothing.
-    pub fn reason(&self) -> String {
-        let problem: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
-        let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
-        // A stranger's text must not write to the terminal beyond its line.
-        detail.unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
-    }
-}
-
-/// Sends one request and reads its answer. HTTP/1.0 ends it with the connection, and no server
-/// answers it in chunks (RFC 9112 §6.1).
-///
-/// # Errors
-/// [`ClientError::Answer`], and those of [`Link::open`].
-pub fn ask(
-    to: &Endpoint,
-    trust: Trust,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> Result<Answer, ClientError> {
-    let mut link = Link::open(to, trust)?;
-    let request = format!(
-        "{method} {path} HTTP/1.0\r\nHost: {}:{}\r\nContent-Type: application/json; \
-         charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
-        to.host,
-        to.port,
-        body.len()
-    );
-    let away = |error| ClientError::Away(format!("{}:{}", to.host, to.port), error);
-    link.write_all(request.as_bytes()).map_err(away)?;
-    let mut bytes = Vec::new();
-    let read = Read::by_ref(&mut link).take(MAX_ANSWER).read_to_end(&mut bytes);
-    let (status, head, length) = parse_head(&bytes).ok_or(match read {
-        Err(error) => away(error),
-        Ok(_) => ClientError::Answer("it is not HTTP"),
-    })?;
-    let mut body = bytes.split_off(head);
-    // A peer may leave TLS without a word, but not in the middle of the body.
-    if body.len() < length.unwrap_or(0) {
-        return Err(ClientError::Answer("it breaks off"));
-    }
-    body.truncate(length.unwrap_or(body.len()));
-    Ok(Answer { status, body, key: link.key() })
-}
-
-/// The status, where the body begins, and how long it is said to be.
-fn parse_head(bytes: &[u8]) -> Option<(u16, usize, Option<usize>)> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut answer = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = answer.parse(bytes).ok()? else { return None };
-    let length = answer
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse().ok());
-    Some((answer.code?, head, length))
 }

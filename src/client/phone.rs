@@ -18,13 +18,17 @@ use openssl::x509::X509;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::link::{Answer, ask};
+use super::exchange::{Answer, Request, ask, exchange};
+use super::link::Link;
 use super::url::Url;
 use super::{ClientError, Trust, terminal};
 use crate::crypto::{Digests, Hash, decode_base64};
 use crate::keyring::md;
 use crate::log::short;
 use crate::wire::Endpoint;
+
+/// The content type that the Android apps name (contract §8).
+const JSON: [(&str, &str); 1] = [("Content-Type", "application/json; charset=utf-8")];
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -137,9 +141,10 @@ impl Phone<'_> {
     fn post(&self, step: &str, path: &str, body: &Value) -> Result<Answer, ClientError> {
         let body = body.to_string().replace('/', "\\/");
         let start = Instant::now();
-        let answer = ask(&self.url.endpoint, self.order.trust, "POST", path, &body)?;
-        let reason = answer.reason();
+        let request = Request::post(path, &JSON, &body);
+        let answer = ask(&self.url.endpoint, self.order.trust, &request)?;
         let took = start.elapsed().as_millis();
+        let reason = answer.reason();
         let colon = if reason.is_empty() { "" } else { ": " };
         self.say(step, &format!("{} in {took} ms{colon}{reason}", answer.status));
         Ok(answer)
@@ -174,13 +179,14 @@ impl Phone<'_> {
                 return self.first_step();
             }
         };
-        let answer = ask(&place, self.order.trust, "GET", "/", "")?;
+        let mut link = Link::open(&place, self.order.trust)?;
+        let request = Request::new("GET", "/", &[]);
+        let answer = exchange(&mut link, &place, &request)?;
         if answer.status >= 400 {
             return Err(ClientError::Refused("GET / was", answer.status, answer.reason()));
         }
         self.say("certificate", &format!("of {}", place.url("http", "/")));
-        answer
-            .key
+        link.key()
             .filter(|key| key.id() == openssl::pkey::Id::RSA)
             .ok_or(ClientError::Answer("its certificate has no RSA key, which this app needs"))
     }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
-use super::link::{Link, ask};
+use super::exchange::{Request, ask};
+use super::link::Link;
 use super::url::Url;
 use super::{ClientError, Style, Trust, terminal};
 use crate::qr::half_blocks;
@@ -56,7 +57,8 @@ pub fn run(order: &Order) -> Result<(), ClientError> {
     let user = UserId::parse(&order.user)
         .map_err(|refusal| ClientError::Word(refusal.reason().to_owned()))?;
     let path = format!("/v2/sync/users/{}", user.as_str());
-    let answer = ask(&order.api, order.trust, "GET", &path, "")?;
+    let request = Request::new("GET", &path, &[]);
+    let answer = ask(&order.api, order.trust, &request)?;
     if answer.status != 200 {
         return Err(ClientError::Refused("the session was", answer.status, answer.reason()));
     }

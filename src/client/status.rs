@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 use std::{error, fmt};
 
-use super::link::ask;
+use super::exchange::{Request, ask};
 use super::{ClientError, Style, Trust, terminal};
 use crate::wire::Endpoint;
 use samples::Samples;
@@ -131,7 +131,8 @@ fn look(listen: SocketAddr) -> Result<Screen, StatusError> {
     };
     let at = Endpoint { secure: false, host, port: listen.port() };
     let get = |path: &str| {
-        let answer = ask(&at, Trust::System, "GET", path, "");
+        let request = Request::new("GET", path, &[]);
+        let answer = ask(&at, Trust::System, &request);
         let answer = answer.map_err(|error| StatusError::Away(listen, error))?;
         Ok::<_, StatusError>((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     };

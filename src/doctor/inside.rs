@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 
 use openssl::pkey::{PKey, Public};
 
-use super::exchange::{self, Request};
 use super::{Doctor, PATIENCE};
 use crate::check::database;
 use crate::client::Trust;
+use crate::client::exchange::{Request, exchange};
 use crate::client::link::Link;
 use crate::finding::{Finding, Mark};
 use crate::keyring::ServerKey;
@@ -70,9 +70,8 @@ impl Doctor<'_> {
         let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
         let at = Endpoint { secure: false, host, port: listen.port() };
         let deadline = self.by(PATIENCE);
-        let asked = Link::dial(&[ip], &at, Trust::Any, deadline).and_then(|link| {
-            exchange::exchange(link, &at, &Request::new("GET", "/readyz", &[]), deadline)
-        });
+        let asked = Link::dial(&[ip], &at, Trust::Any, deadline)
+            .and_then(|mut link| exchange(&mut link, &at, &Request::new("GET", "/readyz", &[])));
         let said = match asked {
             Ok(answer) if matches!(answer.status, 200 | 503) => answer.body,
             _ => {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::exchange::{Answer, Request};
 use super::recipe::{Lines, Topic};
 use super::{Doctor, spell, why};
 use crate::client::ClientError;
+use crate::client::exchange::{Answer, Request};
 use crate::client::url::Url;
 use crate::finding::Finding;
 

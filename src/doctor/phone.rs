@@ -10,11 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use openssl::pkey::{PKey, Private, Public};
 use serde_json::{Value, json};
 
-use super::exchange::{Answer, Request};
 use super::recipe::{Lines, Topic};
 use super::socket::Dashboard;
 use super::{Doctor, DoctorError, hex, random, why};
 use crate::client::ClientError;
+use crate::client::exchange::{Answer, Request};
 use crate::client::phone::{seal, wrap};
 use crate::crypto::{Digests, Hash};
 use crate::finding::Finding;

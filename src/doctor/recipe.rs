@@ -1,7 +1,7 @@
 //! The lines of a proxy's recipe in doc/proxy that answer for one thing, so that what the doctor
 //! advises cannot differ from what is tested.
 
-use super::exchange::Answer;
+use crate::client::exchange::Answer;
 
 /// A proxy that the project has a recipe for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

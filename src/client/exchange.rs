@@ -1,15 +1,14 @@
 //! One HTTP/1.1 request and its answer as it arrives: with its headers, unpacked by nobody.
 //!
-//! [`crate::client::link`] carries the bytes and keeps the deadline. What an answer means is not
-//! known here.
+//! [`super::link`] carries the bytes and keeps the deadline. What an answer means is not known here.
 
 use std::io::{self, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use httparse::Status;
 
-use crate::client::ClientError;
-use crate::client::link::Link;
+use super::link::Link;
+use super::{ClientError, Trust};
 use crate::wire::Endpoint;
 
 /// The largest answer taken, in bytes.
@@ -27,14 +26,14 @@ pub struct Request<'a> {
     pub body: &'a str,
     /// Whether the body waits for `100 Continue`.
     pub expects: bool,
-    /// Whether a packed answer is welcome, as it is to every browser and app.
+    /// Whether a packed answer is welcome, as it is to browsers and apps.
     pub packed: bool,
 }
 
 impl<'a> Request<'a> {
     /// Without a body.
     pub fn new(method: &'a str, path: &'a str, headers: &'a [(&'a str, &'a str)]) -> Self {
-        Request { method, path, headers, body: "", expects: false, packed: true }
+        Request { method, path, headers, body: "", expects: false, packed: false }
     }
 
     /// With one.
@@ -49,7 +48,7 @@ impl<'a> Request<'a> {
             format!(":{}", to.port)
         };
         let mut head = format!(
-            "{} {} HTTP/1.1\r\nHost: {}{port}\r\nUser-Agent: swob-gateway-doctor\r\n\
+            "{} {} HTTP/1.1\r\nHost: {}{port}\r\nUser-Agent: swob-gateway\r\n\
              Connection: close\r\n",
             self.method, self.path, to.host
         );
@@ -98,38 +97,48 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The status, and what the gateway says of it where it does.
-    pub fn told(&self) -> String {
+    /// What a refusal says of itself: the `detail` of its problem, or nothing.
+    pub fn reason(&self) -> String {
         let problem = self.json();
         let detail = problem["detail"].as_str().unwrap_or_default();
         // A stranger's text must not write to the terminal beyond its line.
-        let detail: String = detail.chars().filter(|c| !c.is_control()).take(200).collect();
-        if detail.is_empty() {
-            self.status.to_string()
-        } else {
-            format!("{}: {detail}", self.status)
-        }
+        detail.chars().filter(|c| !c.is_control()).take(200).collect()
+    }
+
+    /// The status, with the reason where there is one.
+    pub fn told(&self) -> String {
+        let reason = self.reason();
+        let colon = if reason.is_empty() { "" } else { ": " };
+        format!("{}{colon}{reason}", self.status)
     }
 }
 
-/// Sends a request and reads its answer.
+/// Connects, and does the same as [`exchange`].
+///
+/// # Errors
+/// Those of [`Link::open`] and of [`exchange`].
+pub fn ask(to: &Endpoint, trust: Trust, request: &Request<'_>) -> Result<Answer, ClientError> {
+    exchange(&mut Link::open(to, trust)?, to, request)
+}
+
+/// Sends a request and reads its answer, until the link's deadline.
 ///
 /// # Errors
 /// [`ClientError::Away`] as the connection ends or its deadline passes, [`ClientError::Answer`]
 /// for what is no HTTP.
 pub fn exchange(
-    mut link: Link,
+    link: &mut Link,
     to: &Endpoint,
     request: &Request<'_>,
-    deadline: Instant,
 ) -> Result<Answer, ClientError> {
     let away = |error| ClientError::Away(format!("{}:{}", to.host, to.port), error);
     let mut bytes = Vec::new();
     link.write_all(request.head(to).as_bytes()).map_err(away)?;
     if request.expects {
+        let deadline = link.deadline();
         link.until(deadline.min(Instant::now() + CONTINUE));
         // Silence is an answer here: then the body goes without leave.
-        let _ = fill(&mut link, &mut bytes);
+        let _ = fill(link, &mut bytes);
         link.until(deadline);
     }
     link.write_all(request.body.as_bytes()).map_err(away)?;
@@ -140,7 +149,7 @@ pub fn exchange(
         if bytes.len() > MOST {
             return Err(ClientError::Answer("it is longer than any of the gateway's"));
         }
-        if fill(&mut link, &mut bytes).map_err(away)? == 0 {
+        if fill(link, &mut bytes).map_err(away)? == 0 {
             let cut = if bytes.is_empty() {
                 ClientError::Answer("the connection ends without any")
             } else {
@@ -255,9 +264,10 @@ mod tests {
             head.ends_with("Content-Length: 3\r\nExpect: 100-continue\r\nA: b\r\n\r\n"),
             "{head}"
         );
-        let get = Request { packed: false, ..Request::new("GET", "/", &[]) };
-        let head = get.head(&Endpoint { port: 443, ..to });
+        let head = Request::new("GET", "/", &[]).head(&Endpoint { port: 443, ..to.clone() });
         assert!(head.contains("Host: h\r\n") && !head.contains("Content-Length"), "{head}");
         assert!(!head.contains("Accept-Encoding"), "{head}");
+        let packed = Request { packed: true, ..Request::new("GET", "/", &[]) };
+        assert!(packed.head(&to).contains("Accept-Encoding: gzip"));
     }
 }
