@@ -19,6 +19,7 @@ use std::{error, fmt};
 use crate::config::Overview;
 use crate::finding::{Finding, Report};
 use crate::log::is_journal;
+pub use settings::open_ways;
 
 /// Why not all is well.
 #[derive(Debug)]

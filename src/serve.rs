@@ -90,7 +90,7 @@ pub fn run(load: &dyn Fn() -> Result<Overview, ConfigError>) -> Result<(), Box<d
     let tls = tls.map(|file| Tls::load(file, keyring.private_key())).transpose()?.map(Arc::new);
     let services = Arc::new(services(config, &keyring)?);
     let ports = Ports::open(config, tls.is_some())?;
-    settings::warn_of_plain_ways(config, &ports.apis.at);
+    settings::warn_of_open_ways(config);
     let front = Front::new(config, &services, &ports)?;
     let (hub, api, page_at) =
         (Arc::clone(&services.hub), Arc::clone(&front.api), front.page_at.clone());

@@ -15,7 +15,10 @@ pub fn judge(overview: &Overview) -> Vec<Finding> {
             findings.extend(lines.iter().map(|line| Finding::sentence(line)));
         }
         Err(error) => findings.push(Finding::error(&error)),
-        Ok(config) => findings.extend(ways(config)),
+        Ok(config) => {
+            findings.extend(open_ways(config));
+            findings.extend(trial(config));
+        }
     }
     findings
 }
@@ -45,8 +48,18 @@ fn readers(overview: &Overview) -> Option<Finding> {
     })
 }
 
-/// The ways in and out that are open to others.
-fn ways(config: &Config) -> Vec<Finding> {
+/// What only a trial should have.
+fn trial(config: &Config) -> Option<Finding> {
+    config.sync.accept_unissued_sessions.then(|| {
+        Finding::warning(
+            "[sync] accept_unissued_sessions = yes lets anyone open sockets with made-up sessions",
+            "take it out, unless this is a trial",
+        )
+    })
+}
+
+/// The ways in and out that are open to others. The server warns of them, too, when it starts.
+pub fn open_ways(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let http = &config.http;
     let secure = |url: &Option<crate::wire::Endpoint>| url.as_ref().map(|url| url.secure);
@@ -64,12 +77,6 @@ fn ways(config: &Config) -> Vec<Finding> {
         findings.push(Finding::warning(
             "browsers open no plain socket from the sync page on https",
             "set [websocket] public_url to a wss URL",
-        ));
-    }
-    if config.sync.accept_unissued_sessions {
-        findings.push(Finding::warning(
-            "[sync] accept_unissued_sessions = yes lets anyone open sockets with made-up sessions",
-            "take it out, unless this is a trial",
         ));
     }
     for (name, database) in [("mysql", Some(&config.mysql)), ("mysql_be", config.mysql_be.as_ref())]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::admin::{self, Admin};
 use crate::capacity::{Bound, Capacity};
-use crate::config::{self, Config};
+use crate::check;
+use crate::config::Config;
+use crate::finding::Finding;
 use crate::http::{Limits, Reply};
 use crate::hub::Admission;
 use crate::machine;
@@ -67,12 +69,6 @@ pub(super) fn page(config: &Config, api: &Endpoint, socket: &Endpoint) -> Option
     if !config.page.enabled {
         return None;
     }
-    if api.secure && !socket.secure {
-        log::warn!(
-            "browsers open no plain socket from the sync page on https; set [websocket] \
-             public_url to a wss URL"
-        );
-    }
     let sync = &config.sync;
     Some(Page::new(api, socket, sync.session_sleep_timeout, sync.session_change_limit))
 }
@@ -125,28 +121,10 @@ pub(super) fn origins(
     Origins { listed, localhost: config.sync.accept_unissued_sessions }
 }
 
-pub(super) fn warn_of_plain_ways(config: &Config, api_at: &Endpoint) {
-    let databases = [Some(&config.mysql), config.mysql_be.as_ref()];
-    databases.into_iter().flatten().for_each(warn_of_plain_database);
-    warn_of_plain_http(&config.http, api_at);
-}
-
-fn warn_of_plain_database(settings: &config::Database) {
-    if settings.is_exposed() {
-        log::warn!(
-            "plain connection to the database at host={}: whoever carries it can read the phones' \
-             keys; set tls = yes beside it",
-            settings.host
-        );
-    }
-}
-
-fn warn_of_plain_http(settings: &config::Http, at: &Endpoint) {
-    if settings.is_public() && !at.secure {
-        log::warn!(
-            "plain HTTP on a public address: whoever carries it can read and change it; set [tls], \
-             or put a TLS proxy in front and its https URL into [http] public_url"
-        );
+/// What of the settings lets others read or change what they carry, as `check` finds it.
+pub(super) fn warn_of_open_ways(config: &Config) {
+    for Finding { what, remedy, .. } in check::open_ways(config) {
+        log::warn!("{what}; {remedy}");
     }
 }
 
