@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 
-use mysql::{Conn, OptsBuilder};
+use mysql::Conn;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::schema::connect;
 use super::server::Folder;
 use super::until;
 
@@ -93,13 +94,7 @@ impl Mariadb {
     }
 
     pub fn try_connect(&self) -> mysql::Result<Conn> {
-        let options = OptsBuilder::new()
-            .ip_or_hostname(Some(&self.host))
-            .tcp_port(self.port.parse().unwrap())
-            .user(Some(&self.username))
-            .pass(Some(&self.password))
-            .prefer_socket(false);
-        Conn::new(options)
+        connect(&self.host, &self.port, &self.username, &self.password)
     }
 
     fn signal(&self, signal: Signal) {

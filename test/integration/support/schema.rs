@@ -174,14 +174,20 @@ impl Schema {
     }
 
     pub fn connect(&self) -> Conn {
-        let options = OptsBuilder::new()
-            .ip_or_hostname(Some(&self.host))
-            .tcp_port(self.port.parse().unwrap())
-            .user(Some(&self.username))
-            .pass(Some(&self.password))
-            .prefer_socket(false);
-        Conn::new(options).unwrap_or_else(|error| panic!("the test database is away: {error}"))
+        connect(&self.host, &self.port, &self.username, &self.password)
+            .unwrap_or_else(|error| panic!("the test database is away: {error}"))
     }
+}
+
+/// A connection by TCP.
+pub fn connect(host: &str, port: &str, username: &str, password: &str) -> mysql::Result<Conn> {
+    let options = OptsBuilder::new()
+        .ip_or_hostname(Some(host))
+        .tcp_port(port.parse().unwrap())
+        .user(Some(username))
+        .pass(Some(password))
+        .prefer_socket(false);
+    Conn::new(options)
 }
 
 impl Drop for Schema {
