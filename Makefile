@@ -139,6 +139,7 @@ check: setup    ## what CI runs: format, lints, documentation, all tests
 	cargo fmt --check --manifest-path test/bench/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --test browser -- -D warnings
+	cargo clippy --locked --manifest-path test/bench/Cargo.toml --target-dir $(TARGET)/bench -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	$(MAKE) test
 

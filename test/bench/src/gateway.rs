@@ -162,6 +162,7 @@ fn free_port() -> Done<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
+#[expect(clippy::disallowed_methods, reason = "mariadb.sh tells where its database is")]
 fn setting(name: &str) -> String {
     std::env::var(format!("TEST_MYSQL_{name}")).unwrap_or_default()
 }
