@@ -170,6 +170,8 @@ fn language(target: &str, accept: Option<&str>) -> Language {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
@@ -259,5 +261,21 @@ mod tests {
         check("https://sync.example:443/v2/sync/users/ada", 400);
         check("", 400);
         assert!(page.qr(peer, b"\xff").is_err());
+    }
+
+    #[test]
+    fn codes_are_drawn_one_after_the_other() {
+        let page = page("sync.example");
+        let peer = |last| Peer::of(Ipv4Addr::new(192, 0, 2, last).into());
+        let busy = page.draughtsman.enter(peer(1)).unwrap();
+        let (drawn, drawings) = mpsc::channel();
+        thread::scope(|scope| {
+            let url = "https://sync.example:443/v2/sync/users/ada/sessions/000102030405060708090a0b0c0d0e0f/handshake";
+            let draw = || drawn.send(page.qr(peer(2), url.as_bytes()).is_ok()).unwrap();
+            thread::Builder::new().spawn_scoped(scope, draw).unwrap();
+            drawings.recv_timeout(Duration::from_millis(200)).unwrap_err();
+            drop(busy);
+            assert!(drawings.recv().unwrap());
+        });
     }
 }
