@@ -124,7 +124,7 @@ pub(super) fn origins(
 /// What of the settings lets others read or change what they carry, as `check` finds it.
 pub(super) fn warn_of_open_ways(config: &Config) {
     for Finding { what, remedy, .. } in check::open_ways(config) {
-        log::warn!("{what}; {remedy}");
+        log::warn!("open way cause=\"{what}\" remedy=\"{remedy}\"");
     }
 }
 
