@@ -77,31 +77,29 @@ pub fn render(reading: &Reading) -> String {
     keys(&mut text, reading);
     stores(&mut text, &reading.stores);
     process(&mut text, reading);
-    text.0
+    text.written
 }
 
 fn sessions(text: &mut Text, reading: &Reading) {
     let tally = &reading.tally;
-    text.begin("swob_gateway_sockets", "gauge", "Sync sockets that are open.");
-    text.sample("swob_gateway_sockets", &[], count(reading.sockets));
-    text.begin(
+    text.gauge("swob_gateway_sockets", "Sync sockets that are open.", count(reading.sockets));
+    text.gauge(
         "swob_gateway_sessions",
-        "gauge",
         "Sessions under way: a QR code is shown, or was scanned.",
+        count(reading.sessions),
     );
-    text.sample("swob_gateway_sessions", &[], count(reading.sessions));
     text.begin(
         "swob_gateway_codes_shown_total",
         "counter",
         "QR codes shown, each rotation counted.",
     );
-    text.sample("swob_gateway_codes_shown_total", &[], tally.shown as f64);
+    text.sample(&[], tally.shown as f64);
     text.begin(
         "swob_gateway_codes_scanned_total",
         "counter",
         "QR codes that a phone has scanned in time.",
     );
-    text.sample("swob_gateway_codes_scanned_total", &[], tally.scanned as f64);
+    text.sample(&[], tally.scanned as f64);
     text.begin(
         "swob_gateway_sessions_ended_total",
         "counter",
@@ -110,7 +108,7 @@ fn sessions(text: &mut Text, reading: &Reading) {
          session_paused_timeout), stopped (the server went down).",
     );
     for (end, number) in End::ALL.into_iter().zip(tally.ended) {
-        text.sample("swob_gateway_sessions_ended_total", &[("outcome", end.name())], number as f64);
+        text.sample(&[("outcome", end.name())], number as f64);
     }
     text.begin(
         "swob_gateway_handshake_late_seconds",
@@ -119,16 +117,8 @@ fn sessions(text: &mut Text, reading: &Reading) {
          end of its pause (session_paused_timeout), a handshake came that came less than a minute \
          too late; one a code.",
     );
-    text.histogram(
-        "swob_gateway_handshake_late_seconds",
-        &[("after", "rotation")],
-        &tally.after_rotation,
-    );
-    text.histogram(
-        "swob_gateway_handshake_late_seconds",
-        &[("after", "pause")],
-        &tally.after_pause,
-    );
+    text.histogram(&[("after", "rotation")], &tally.after_rotation);
+    text.histogram(&[("after", "pause")], &tally.after_pause);
 }
 
 fn handshakes(text: &mut Text, counters: &Counters) {
@@ -139,7 +129,7 @@ fn handshakes(text: &mut Text, counters: &Counters) {
          reason of the refusal.",
     );
     for (outcome, (number, _)) in HANDSHAKES.into_iter().zip(counters.handshakes) {
-        text.sample("swob_gateway_handshakes_total", &[("outcome", outcome)], number as f64);
+        text.sample(&[("outcome", outcome)], number as f64);
     }
     text.begin(
         "swob_gateway_handshake_last_timestamp_seconds",
@@ -148,7 +138,7 @@ fn handshakes(text: &mut Text, counters: &Counters) {
     );
     for (outcome, (_, last)) in HANDSHAKES.into_iter().zip(counters.handshakes) {
         let last = last.map_or(0.0, unix);
-        text.sample("swob_gateway_handshake_last_timestamp_seconds", &[("outcome", outcome)], last);
+        text.sample(&[("outcome", outcome)], last);
     }
     text.begin(
         "swob_gateway_handshake_duration_seconds",
@@ -156,14 +146,14 @@ fn handshakes(text: &mut Text, counters: &Counters) {
         "How long phones waited for the answer to a step of their handshake; they give up after \
          10 s.",
     );
-    text.histogram("swob_gateway_handshake_duration_seconds", &[], &counters.handshake_waits);
+    text.histogram(&[], &counters.handshake_waits);
     text.begin(
         "swob_gateway_refusals_total",
         "counter",
         "Refused requests and sockets, by their reason.",
     );
     for (reason, number) in Refusal::NAMES.into_iter().zip(counters.refusals) {
-        text.sample("swob_gateway_refusals_total", &[("reason", reason)], number as f64);
+        text.sample(&[("reason", reason)], number as f64);
     }
 }
 
@@ -187,64 +177,54 @@ fn connections(text: &mut Text, listeners: &[Listener]) {
     for (name, kind, help, value) in told {
         text.begin(name, kind, help);
         for listener in listeners {
-            text.sample(name, &[("listener", listener.name)], value(listener));
+            text.sample(&[("listener", listener.name)], value(listener));
         }
     }
 }
 
 fn keys(text: &mut Text, reading: &Reading) {
     let [workers, busy, waiting] = reading.workers.map(count);
-    text.begin(
+    text.gauge(
         "swob_gateway_private_key_workers",
-        "gauge",
         "How many private-key operations run at once.",
+        workers,
     );
-    text.sample("swob_gateway_private_key_workers", &[], workers);
-    text.begin("swob_gateway_private_key_busy", "gauge", "Private-key operations that run now.");
-    text.sample("swob_gateway_private_key_busy", &[], busy);
-    text.begin(
+    text.gauge("swob_gateway_private_key_busy", "Private-key operations that run now.", busy);
+    text.gauge(
         "swob_gateway_private_key_queue",
-        "gauge",
         "Private-key operations that wait for their turn.",
+        waiting,
     );
-    text.sample("swob_gateway_private_key_queue", &[], waiting);
     let help = "How long private-key operations waited that had their turn.";
     text.begin("swob_gateway_private_key_wait_seconds", "histogram", help);
-    text.histogram("swob_gateway_private_key_wait_seconds", &[], &reading.key_waits);
+    text.histogram(&[], &reading.key_waits);
     let help = "How long private-key operations took, each with all keys that it tried.";
     text.begin("swob_gateway_private_key_duration_seconds", "histogram", help);
-    text.histogram("swob_gateway_private_key_duration_seconds", &[], &reading.counters.key_work);
+    text.histogram(&[], &reading.counters.key_work);
 
     let help = "When the server key's file was written (current), and when the newest retired key \
                 was last in use (retired).";
     text.begin("swob_gateway_key_timestamp_seconds", "gauge", help);
-    text.sample(
-        "swob_gateway_key_timestamp_seconds",
-        &[("key", "current")],
-        unix(reading.key_written),
-    );
+    text.sample(&[("key", "current")], unix(reading.key_written));
     if let Some(retired) = reading.key_retired {
-        text.sample("swob_gateway_key_timestamp_seconds", &[("key", "retired")], unix(retired));
+        text.sample(&[("key", "retired")], unix(retired));
     }
-    text.begin(
+    text.gauge(
         "swob_gateway_keys_retired",
-        "gauge",
         "Retired server keys that phones are still served with.",
+        count(reading.keys_retired),
     );
-    text.sample("swob_gateway_keys_retired", &[], count(reading.keys_retired));
     if let Some(Certificate { from, until }) = reading.certificate {
-        text.begin(
+        text.gauge(
             "swob_gateway_certificate_not_before_timestamp_seconds",
-            "gauge",
             "The certificate's start.",
+            from as f64,
         );
-        text.sample("swob_gateway_certificate_not_before_timestamp_seconds", &[], from as f64);
-        text.begin(
+        text.gauge(
             "swob_gateway_certificate_not_after_timestamp_seconds",
-            "gauge",
             "The certificate's end.",
+            until as f64,
         );
-        text.sample("swob_gateway_certificate_not_after_timestamp_seconds", &[], until as f64);
     }
 }
 
@@ -255,11 +235,7 @@ fn stores(text: &mut Text, stores: &[Store]) {
         "1 where the database answers as it must, else 0.",
     );
     for store in stores {
-        text.sample(
-            "swob_gateway_database_ready",
-            &[("database", store.name)],
-            f64::from(store.ready),
-        );
+        text.sample(&[("database", store.name)], f64::from(store.ready));
     }
     text.begin(
         "swob_gateway_database_duration_seconds",
@@ -268,11 +244,7 @@ fn stores(text: &mut Text, stores: &[Store]) {
     );
     for store in stores {
         if let Some(waits) = &store.waits {
-            text.histogram(
-                "swob_gateway_database_duration_seconds",
-                &[("database", store.name)],
-                waits,
-            );
+            text.histogram(&[("database", store.name)], waits);
         }
     }
     text.begin(
@@ -284,14 +256,14 @@ fn stores(text: &mut Text, stores: &[Store]) {
     for store in stores.iter().filter(|store| store.waits.is_some()) {
         for (kind, number) in ["away", "fault"].into_iter().zip(store.failures) {
             let labels = [("database", store.name), ("kind", kind)];
-            text.sample("swob_gateway_database_failures_total", &labels, number as f64);
+            text.sample(&labels, number as f64);
         }
     }
 }
 
 fn process(text: &mut Text, reading: &Reading) {
     text.begin("swob_gateway_build_info", "gauge", "1, with the version.");
-    text.sample("swob_gateway_build_info", &[("version", reading.version)], 1.0);
+    text.sample(&[("version", reading.version)], 1.0);
     let process = &reading.process;
     let number = |value: Option<u64>| value.map(|value| value as f64);
     // These names are the same for all programs.
@@ -304,13 +276,12 @@ fn process(text: &mut Text, reading: &Reading) {
     ];
     for (name, help, value) in told {
         let Some(value) = value else { continue };
-        text.begin(name, "gauge", help);
-        text.sample(name, &[], value);
+        text.gauge(name, help, value);
     }
     if let Some(seconds) = process.processor {
         let help = "Processor time, the system's included.";
         text.begin("process_cpu_seconds_total", "counter", help);
-        text.sample("process_cpu_seconds_total", &[], seconds);
+        text.sample(&[], seconds);
     }
 }
 
@@ -324,33 +295,47 @@ fn unix(time: SystemTime) -> f64 {
 
 /// The text in the making.
 #[derive(Default)]
-struct Text(String);
+struct Text {
+    written: String,
+    /// The metric whose samples come.
+    name: &'static str,
+}
 
 impl Text {
-    fn begin(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    fn begin(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.name = name;
+        let _ = writeln!(self.written, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        self.0.push_str(name);
-        for (at, (label, text)) in labels.iter().enumerate() {
-            let open = if at == 0 { '{' } else { ',' };
-            let _ = write!(self.0, "{open}{label}=\"{text}\"");
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{close} {value}");
+    /// A gauge of one sample.
+    fn gauge(&mut self, name: &'static str, help: &str, value: f64) {
+        self.begin(name, "gauge", help);
+        self.sample(&[], value);
     }
 
-    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
+    fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        self.line("", labels, value);
+    }
+
+    fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
         let mut all = 0;
         for (bound, number) in histogram.cumulated() {
             let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
-            let labels = [labels, &[("le", bound.as_str())]].concat();
-            self.sample(&format!("{name}_bucket"), &labels, number as f64);
+            self.line("_bucket", &[labels, &[("le", bound.as_str())]].concat(), number as f64);
             all = number;
         }
-        self.sample(&format!("{name}_sum"), labels, histogram.sum());
-        self.sample(&format!("{name}_count"), labels, all as f64);
+        self.line("_sum", labels, histogram.sum());
+        self.line("_count", labels, all as f64);
+    }
+
+    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
+        self.written.extend([self.name, suffix]);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let open = if at == 0 { '{' } else { ',' };
+            let _ = write!(self.written, "{open}{label}=\"{text}\"");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.written, "{close} {value}");
     }
 }
 
