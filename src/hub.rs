@@ -20,29 +20,14 @@ use crate::crypto::PhoneKey;
 use crate::limit::{Counts, Peer};
 use crate::password::{Judgement, PasswordRates, Passwords, Try};
 use crate::refusal::Refusal;
-use crate::session::{Attempt, Claim, Event, Reason, Rules, SessionId, Sessions, SocketId, UserId};
+use crate::session::{Attempt, Claim, Event, Rules, SessionId, Sessions, SocketId, UserId};
 use crate::ticket::{self, Spent, Tickets};
 pub use health::{Stuck, View};
 
-/// What one socket is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// Show a QR code for this session.
-    Show(SessionId),
-    /// `201- pause`.
-    Pause,
-    /// `200- ack`.
-    Ack,
-    /// Begin the closing handshake.
-    Close(Reason),
-    /// Cut the connection.
-    Cut,
-}
-
 /// The way to one socket.
 pub trait Outlet: Send + Sync {
-    /// Takes a notice in; must neither block nor write, for the session table is locked.
-    fn push(&self, notice: Notice);
+    /// Takes an event in; must neither block nor write, for the session table is locked.
+    fn push(&self, event: Event);
     /// Sends what was taken in, without waiting for the peer.
     fn flush(&self);
 }
@@ -144,7 +129,7 @@ impl Hub {
         Ok(self.tickets.issue(Instant::now(), user, nonce))
     }
 
-    /// Opens a socket for the holder of a ticket; its first notice is a QR code.
+    /// Opens a socket for the holder of a ticket; its first event is a QR code.
     ///
     /// # Errors
     /// [`Refusal::Session`] for a ticket that is not good (contract §2), [`Refusal::Crowd`] where
@@ -289,16 +274,9 @@ impl Hub {
         let next = state.sessions.poll_timeout();
         let result = change(&mut state);
         let mut told = Vec::new();
-        while let Some(event) = state.sessions.poll_event() {
-            let (socket, notice) = match event {
-                Event::Show(socket, session) => (socket, Notice::Show(session)),
-                Event::Pause(socket) => (socket, Notice::Pause),
-                Event::Ack(socket) => (socket, Notice::Ack),
-                Event::Close(socket, reason) => (socket, Notice::Close(reason)),
-                Event::Cut(socket) => (socket, Notice::Cut),
-            };
+        while let Some((socket, event)) = state.sessions.poll_event() {
             if let Some(outlet) = state.outlets.get(&socket) {
-                outlet.push(notice);
+                outlet.push(event);
                 told.push(Arc::clone(outlet));
             }
         }

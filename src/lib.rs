@@ -9,7 +9,7 @@
 //!   waits for        ├ accept loop (socket) ▶ a thread a socket: socket ─┐  keyring ◀    ▶ store
 //!   signals          │                                    poll(2) ▲      │     ▲         (MySQL)
 //!                    ├ timer ─────────▶ hub: Mutex<Sessions> ─────┴──────┘     │
-//!                    │                    every change's notices leave through the sockets
+//!                    │                    every change's events leave through the sockets
 //!                    └ keys: looks whether the key files have changed ─────────┘
 //! ```
 //!

@@ -80,7 +80,7 @@ pub struct Sessions<K> {
     rows: HashMap<SessionId, Row<K>>,
     sockets: HashMap<SocketId, Seat>,
     deadlines: BTreeSet<(Instant, Due)>,
-    events: VecDeque<Event>,
+    events: VecDeque<(SocketId, Event)>,
     detached: usize,
     /// Whose they are.
     left_by: Counts<Peer>,
@@ -182,7 +182,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         self.deadlines.remove(&(row.deadline, Due::Session(id)));
         row.deadline = now + self.rules.paused;
         self.deadlines.insert((row.deadline, Due::Session(id)));
-        self.events.extend(row.socket.map(Event::Pause));
+        self.events.extend(row.socket.map(|socket| (socket, Event::Pause)));
         self.tally.scanned += 1;
         Ok(())
     }
@@ -261,7 +261,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
     pub fn complete(&mut self, now: Instant, claim: Claim) {
         self.tally.end(End::Acked);
         if let Some(socket) = self.take(claim.0).and_then(|row| row.socket) {
-            self.events.push_back(Event::Ack(socket));
+            self.events.push_back((socket, Event::Ack));
             self.close(now, socket, Reason::Complete);
         }
     }
@@ -284,7 +284,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
             self.deadlines.pop_first();
             match due {
                 Due::Session(id) => self.expire(now, id, mint),
-                Due::Closing(socket) => self.events.push_back(Event::Cut(socket)),
+                Due::Closing(socket) => self.events.push_back((socket, Event::Cut)),
             }
         }
     }
@@ -294,8 +294,8 @@ impl<K: Clone + PartialEq> Sessions<K> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// The next thing that a socket must be told.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    /// The next thing that a socket must be told, in the order of the changes.
+    pub fn poll_event(&mut self) -> Option<(SocketId, Event)> {
         self.events.pop_front()
     }
 
@@ -367,7 +367,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         self.sockets.insert(socket, Seat::In(id));
         self.rows.insert(id, row);
         self.tally.shown += 1;
-        self.events.push_back(Event::Show(socket, id));
+        self.events.push_back((socket, Event::Show(id)));
     }
 
     /// Removes a row with its deadline and its share in `detached`.
@@ -385,7 +385,7 @@ impl<K: Clone + PartialEq> Sessions<K> {
         let deadline = now + self.rules.linger;
         self.sockets.insert(socket, Seat::Closing(deadline));
         self.deadlines.insert((deadline, Due::Closing(socket)));
-        self.events.push_back(Event::Close(socket, reason));
+        self.events.push_back((socket, Event::Close(reason)));
     }
 }
 

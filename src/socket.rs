@@ -1,8 +1,8 @@
 //! One sync socket: the upgrade, then one thread that waits for the peer while others send.
 //!
-//! The owner sleeps in `poll(2)` without a lock; whoever has a notice for the socket locks it and
+//! The owner sleeps in `poll(2)` without a lock; whoever has an event for the socket locks it and
 //! sends by itself, without waiting (`design.md` has the measurements of the alternatives). What
-//! the notices mean is [`crate::session`]'s.
+//! the events mean is [`crate::session`]'s.
 
 mod heard;
 
@@ -22,7 +22,7 @@ use tungstenite::{Error, Message, WebSocket};
 
 use crate::crypto::decode_base64;
 use crate::http::{Connection, End, Limits, Reply, Request};
-use crate::hub::{Hub, Notice, Outlet};
+use crate::hub::{Hub, Outlet};
 use crate::limit::Peer;
 use crate::log::{self as records, begin_request, short};
 use crate::metrics::Metrics;
@@ -31,7 +31,7 @@ use crate::proxy::Proxies;
 use crate::refusal::Refusal;
 use crate::route::{self, Origin, Origins};
 use crate::services::Live;
-use crate::session::{Reason, UserId};
+use crate::session::{Event, Reason, UserId};
 use crate::wire::{self, Endpoint};
 #[doc(hidden)]
 pub use heard::Heard;
@@ -187,7 +187,7 @@ struct Socket {
     api: Endpoint,
     limits: SocketLimits,
     /// What the session table has for this socket, in its order.
-    outbox: Mutex<VecDeque<Notice>>,
+    outbox: Mutex<VecDeque<Event>>,
     /// `None` until the upgrade is answered: no frame may overtake it.
     line: Mutex<Option<WebSocket<Stream>>>,
     /// Set with the server's own close.
@@ -195,17 +195,17 @@ struct Socket {
 }
 
 impl Outlet for Socket {
-    fn push(&self, notice: Notice) {
-        self.outbox().push_back(notice);
+    fn push(&self, event: Event) {
+        self.outbox().push_back(event);
     }
 
     fn flush(&self) {
         let mut line = self.line();
         let Some(line) = line.as_mut() else { return };
-        // The next notice is taken out under the line's lock, so that two threads cannot swap
+        // The next event is taken out under the line's lock, so that two threads cannot swap
         // the order of theirs.
-        while let Some(notice) = self.next() {
-            if self.send(line, notice).is_err() {
+        while let Some(event) = self.next() {
+            if self.send(line, event).is_err() {
                 // The peer does not read, or is gone: its owner cleans up when poll tells.
                 let _ = self.tcp.shutdown(Shutdown::Both);
             }
@@ -214,17 +214,17 @@ impl Outlet for Socket {
 }
 
 impl Socket {
-    fn send(&self, line: &mut WebSocket<Stream>, notice: Notice) -> Result<(), Error> {
-        self.closing.fetch_or(matches!(notice, Notice::Close(_)), Ordering::Relaxed);
-        let text = match notice {
-            Notice::Show(session) => wire::show_frame(&self.api, &self.user, session),
-            Notice::Pause => wire::PAUSE.to_owned(),
-            Notice::Ack => wire::ACK.to_owned(),
-            Notice::Close(Reason::Complete | Reason::Expired) => {
+    fn send(&self, line: &mut WebSocket<Stream>, event: Event) -> Result<(), Error> {
+        self.closing.fetch_or(matches!(event, Event::Close(_)), Ordering::Relaxed);
+        let text = match event {
+            Event::Show(session) => wire::show_frame(&self.api, &self.user, session),
+            Event::Pause => wire::PAUSE.to_owned(),
+            Event::Ack => wire::ACK.to_owned(),
+            Event::Close(Reason::Complete | Reason::Expired) => {
                 return close(line, CloseCode::Normal);
             }
-            Notice::Close(Reason::Leaving) => return close(line, CloseCode::Away),
-            Notice::Cut => return Err(Error::ConnectionClosed),
+            Event::Close(Reason::Leaving) => return close(line, CloseCode::Away),
+            Event::Cut => return Err(Error::ConnectionClosed),
         };
         line.send(Message::text(text))
     }
@@ -237,7 +237,7 @@ impl Socket {
         }
     }
 
-    /// Answers the upgrade and lets the notices go.
+    /// Answers the upgrade and lets the events go.
     fn upgrade(&self, mut connection: Connection, accept: &str) -> Result<(), Error> {
         connection.switch(accept)?;
         let (mut stream, ahead) = connection.into_parts();
@@ -297,11 +297,11 @@ impl Socket {
         self.line().as_mut().map_or(Err(Error::AlreadyClosed), work)
     }
 
-    fn next(&self) -> Option<Notice> {
+    fn next(&self) -> Option<Event> {
         self.outbox().pop_front()
     }
 
-    fn outbox(&self) -> MutexGuard<'_, VecDeque<Notice>> {
+    fn outbox(&self) -> MutexGuard<'_, VecDeque<Event>> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

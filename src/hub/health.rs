@@ -80,10 +80,10 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::hub::{Admission, Notice, Outlet};
+    use crate::hub::{Admission, Outlet};
     use crate::limit::Peer;
     use crate::password::PasswordRates;
-    use crate::session::{Rules, UserId};
+    use crate::session::{Event, Rules, UserId};
 
     fn hub() -> Arc<Hub> {
         let second = Duration::from_secs(1);
@@ -106,7 +106,7 @@ mod tests {
     struct Broken(AtomicU64);
 
     impl Outlet for Broken {
-        fn push(&self, _: Notice) {
+        fn push(&self, _: Event) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
 
@@ -126,7 +126,7 @@ mod tests {
         // The code, then after a second each the close and the cut.
         let deadline = Instant::now() + Duration::from_secs(20);
         while broken.0.load(Ordering::Relaxed) < 3 {
-            assert!(Instant::now() < deadline, "{broken:?} notices came", broken = broken.0);
+            assert!(Instant::now() < deadline, "{broken:?} events came", broken = broken.0);
             thread::sleep(LOOK);
         }
     }

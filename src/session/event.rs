@@ -9,19 +9,19 @@ use crate::refusal::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u64);
 
-/// What a socket must be told or suffer, in the order in which it leaves the table.
+/// What a socket must be told or suffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Show a QR code for this id.
-    Show(SocketId, SessionId),
+    Show(SessionId),
     /// `201- pause`.
-    Pause(SocketId),
+    Pause,
     /// `200- ack`; an [`Event::Close`] follows.
-    Ack(SocketId),
+    Ack,
     /// Begin the closing handshake.
-    Close(SocketId, Reason),
+    Close(Reason),
     /// The closing handshake took longer than [`Rules::linger`]: cut the connection.
-    Cut(SocketId),
+    Cut,
 }
 
 /// Why a socket is closed.

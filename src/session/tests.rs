@@ -38,14 +38,14 @@ impl Desk {
     fn shown() -> Self {
         let mut desk = Desk { table: Sessions::new(RULES), start: Instant::now(), minted: 1 };
         desk.table.connect(desk.start, id(1), user(), peer(1), SOCKET).unwrap();
-        desk.expect(&[Event::Show(SOCKET, id(1))]);
+        desk.expect(&[(SOCKET, Event::Show(id(1)))]);
         desk
     }
 
     fn paused() -> Self {
         let mut desk = Desk::shown();
         desk.table.begin(desk.start, id(1), &user(), &"key").unwrap();
-        desk.expect(&[Event::Pause(SOCKET)]);
+        desk.expect(&[(SOCKET, Event::Pause)]);
         desk
     }
 
@@ -53,7 +53,7 @@ impl Desk {
         self.start + Duration::from_secs(seconds)
     }
 
-    fn pass(&mut self, seconds: u64, events: &[Event]) {
+    fn pass(&mut self, seconds: u64, events: &[(SocketId, Event)]) {
         let minted = &mut self.minted;
         self.table.handle_timeout(self.start + Duration::from_secs(seconds), &mut || {
             *minted += 1;
@@ -62,7 +62,7 @@ impl Desk {
         self.expect(events);
     }
 
-    fn expect(&mut self, events: &[Event]) {
+    fn expect(&mut self, events: &[(SocketId, Event)]) {
         let seen: Vec<_> = std::iter::from_fn(|| self.table.poll_event()).collect();
         assert_eq!(seen, events);
     }
@@ -89,11 +89,11 @@ fn an_id_of_a_user_or_a_session_is_taken_byte_for_byte_or_refused() {
 fn a_code_changes_until_the_limit_and_then_the_socket_closes() {
     let mut desk = Desk::shown();
     desk.pass(14, &[]);
-    desk.pass(15, &[Event::Show(SOCKET, id(2))]);
+    desk.pass(15, &[(SOCKET, Event::Show(id(2)))]);
     assert_eq!(desk.table.begin(desk.at(15), id(1), &user(), &"key"), Err(Refusal::Session));
-    desk.pass(30, &[Event::Show(SOCKET, id(3))]);
-    desk.pass(45, &[Event::Close(SOCKET, Reason::Expired)]);
-    desk.pass(50, &[Event::Cut(SOCKET)]);
+    desk.pass(30, &[(SOCKET, Event::Show(id(3)))]);
+    desk.pass(45, &[(SOCKET, Event::Close(Reason::Expired))]);
+    desk.pass(50, &[(SOCKET, Event::Cut)]);
     assert!(desk.table.is_empty());
     assert_eq!(desk.table.poll_timeout(), None);
 }
@@ -101,7 +101,7 @@ fn a_code_changes_until_the_limit_and_then_the_socket_closes() {
 #[test]
 fn a_server_that_slept_through_two_rotations_shows_one_code_for_its_full_time() {
     let mut desk = Desk::shown();
-    desk.pass(44, &[Event::Show(SOCKET, id(2))]);
+    desk.pass(44, &[(SOCKET, Event::Show(id(2)))]);
     assert_eq!(desk.table.poll_timeout(), Some(desk.at(59)));
 }
 
@@ -115,7 +115,7 @@ fn the_first_key_binds_the_session_and_its_repeat_gains_nothing() {
     assert_eq!(desk.table.begin(repeat, id(1), &user(), &"other"), Err(Refusal::Session));
     let stranger = UserId::parse("eve").unwrap();
     assert_eq!(desk.table.begin(repeat, id(1), &stranger, &"key"), Err(Refusal::Session));
-    desk.pass(120, &[Event::Close(SOCKET, Reason::Expired)]);
+    desk.pass(120, &[(SOCKET, Event::Close(Reason::Expired))]);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn one_phone_wins_the_claim_and_its_session_cannot_expire() {
     assert_eq!(desk.table.claim(id(1), &user()).unwrap_err(), Refusal::Session);
     desk.pass(500, &[]);
     desk.table.complete(desk.at(500), claim);
-    desk.expect(&[Event::Ack(SOCKET), Event::Close(SOCKET, Reason::Complete)]);
+    desk.expect(&[(SOCKET, Event::Ack), (SOCKET, Event::Close(Reason::Complete))]);
     assert_eq!(desk.table.begin(desk.at(500), id(1), &user(), &"key"), Err(Refusal::Session));
 }
 
@@ -237,12 +237,12 @@ fn a_password_before_any_key_is_malformed_and_one_with_another_key_is_foreign() 
 fn a_server_that_leaves_closes_every_socket_but_lets_a_claimed_session_complete() {
     let mut desk = Desk::paused();
     desk.table.connect(desk.start, id(2), user(), peer(1), SocketId(8)).unwrap();
-    desk.expect(&[Event::Show(SocketId(8), id(2))]);
+    desk.expect(&[(SocketId(8), Event::Show(id(2)))]);
     let claim = desk.table.claim(id(1), &user()).unwrap();
     desk.table.leave(desk.start);
-    desk.expect(&[Event::Close(SocketId(8), Reason::Leaving)]);
+    desk.expect(&[(SocketId(8), Event::Close(Reason::Leaving))]);
     desk.table.complete(desk.start, claim);
-    desk.expect(&[Event::Ack(SOCKET), Event::Close(SOCKET, Reason::Complete)]);
+    desk.expect(&[(SOCKET, Event::Ack), (SOCKET, Event::Close(Reason::Complete))]);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn the_tally_tells_how_sessions_end() {
 fn the_tally_tells_how_late_a_handshake_came_that_came_too_late() {
     let late = |histogram: &Histogram| (histogram.cumulated().last().unwrap().1, histogram.sum());
     let mut desk = Desk::shown();
-    desk.pass(15, &[Event::Show(SOCKET, id(2))]);
+    desk.pass(15, &[(SOCKET, Event::Show(id(2)))]);
     for seconds in [19, 20] {
         let body = desk.table.attempt(desk.at(seconds), id(1), &user(), [1; 32], Some(&"key"));
         assert_eq!(body, Err(Refusal::Session));
@@ -297,7 +297,7 @@ fn the_tally_tells_how_late_a_handshake_came_that_came_too_late() {
     assert_eq!(late(&desk.table.tally().after_rotation), (1, 4.0));
 
     let mut desk = Desk::paused();
-    desk.pass(120, &[Event::Close(SOCKET, Reason::Expired)]);
+    desk.pass(120, &[(SOCKET, Event::Close(Reason::Expired))]);
     let body = desk.table.attempt(desk.at(130), id(1), &user(), [1; 32], None);
     assert_eq!(body, Err(Refusal::Session));
     assert_eq!(late(&desk.table.tally().after_pause), (1, 10.0));

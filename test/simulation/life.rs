@@ -18,7 +18,7 @@ use swob_gateway::session::{
 };
 
 use model::{Model, Outcome};
-use witness::{Witness, socket_of};
+use witness::Witness;
 
 const RULES: Rules = Rules {
     sleep: Duration::from_secs(15),
@@ -33,6 +33,7 @@ const RULES: Rules = Rules {
 pub type Tally = BTreeMap<&'static str, u64>;
 type Key = u8;
 type Digest = [u8; 32];
+type Told = (SocketId, Event);
 
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
@@ -55,12 +56,12 @@ pub enum Step {
 fn kind(event: &Event) -> &'static str {
     match event {
         Event::Show(..) => "show",
-        Event::Pause(_) => "pause",
-        Event::Ack(_) => "ack",
-        Event::Close(_, Reason::Complete) => "complete",
-        Event::Close(_, Reason::Expired) => "expired",
-        Event::Close(_, Reason::Leaving) => "leaving",
-        Event::Cut(_) => "cut",
+        Event::Pause => "pause",
+        Event::Ack => "ack",
+        Event::Close(Reason::Complete) => "complete",
+        Event::Close(Reason::Expired) => "expired",
+        Event::Close(Reason::Leaving) => "leaving",
+        Event::Cut => "cut",
     }
 }
 
@@ -127,9 +128,9 @@ impl<'a> Life<'a> {
         let fresh = mint(&mut self.minted);
         let mut minted = Vec::new();
         let outcome = self.act(step, fresh, &mut minted);
-        let mut events: Vec<Event> = std::iter::from_fn(|| self.table.poll_event()).collect();
-        let shown = |event: &Event| match event {
-            Event::Show(_, id) => Some(*id),
+        let mut events: Vec<Told> = std::iter::from_fn(|| self.table.poll_event()).collect();
+        let shown = |told: &Told| match told.1 {
+            Event::Show(id) => Some(id),
             _ => None,
         };
         if let Step::Pass(_) = step {
@@ -141,8 +142,8 @@ impl<'a> Life<'a> {
         let expected = self.expect(step, fresh, &held, &events, &mut due);
         // Time strikes all sockets at once: only the order for each of them is promised.
         if matches!(step, Step::Pass(_) | Step::Leave) {
-            events.sort_by_key(socket_of);
-            due.sort_by_key(socket_of);
+            events.sort_by_key(|(socket, _)| *socket);
+            due.sort_by_key(|(socket, _)| *socket);
         }
         assert_eq!(outcome, expected, "result of {step:?}");
         assert_eq!(events, due, "events of {step:?}");
@@ -214,8 +215,8 @@ impl<'a> Life<'a> {
         step: Step,
         fresh: SessionId,
         held: &[SessionId],
-        seen: &[Event],
-        due: &mut Vec<Event>,
+        seen: &[Told],
+        due: &mut Vec<Told>,
     ) -> Outcome {
         let now = self.now;
         let model = &mut self.model;
@@ -249,7 +250,7 @@ impl<'a> Life<'a> {
     }
 
     /// Counts what happened and asserts the invariants.
-    fn watch(&mut self, step: Step, seen: &Outcome, events: &[Event], held: &[SessionId]) {
+    fn watch(&mut self, step: Step, seen: &Outcome, events: &[Told], held: &[SessionId]) {
         if let Some(kind) = seen.kind() {
             *self.tally.entry(kind).or_default() += 1;
         }
@@ -284,10 +285,10 @@ impl<'a> Life<'a> {
             self.bodies.push((id, digest));
         }
         let held: Vec<_> = held.iter().copied().filter(|id| Some(*id) != done).collect();
-        for event in events {
+        for (socket, event) in events {
             *self.tally.entry(kind(event)).or_default() += 1;
-            self.witness.event(*event, &held);
-            if let Event::Show(socket, id) = event {
+            self.witness.event(*socket, *event, &held);
+            if let Event::Show(id) = event {
                 let shown = self.model.sessions.iter().find(|s| s.socket == Some(*socket));
                 self.ids.push((*id, shown.expect("a code has its session").user));
             }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use swob_gateway::refusal::Refusal;
 use swob_gateway::session::{Attempt, Event, Reason, SessionId, SocketId};
 
-use super::{Digest, Key, RULES};
+use super::{Digest, Key, RULES, Told};
 
 /// The results of all steps in one comparable form; reasons of a 400 are the table's own affair.
 #[derive(Debug, PartialEq)]
@@ -74,9 +74,9 @@ impl Model {
         sessions.chain(self.closing.iter().map(|(_, ends)| *ends)).min()
     }
 
-    pub fn close(&mut self, now: Instant, socket: SocketId, reason: Reason) -> Event {
+    pub fn close(&mut self, now: Instant, socket: SocketId, reason: Reason) -> Told {
         self.closing.push((socket, now + RULES.linger));
-        Event::Close(socket, reason)
+        (socket, Event::Close(reason))
     }
 
     pub fn connect(
@@ -85,7 +85,7 @@ impl Model {
         id: SessionId,
         user: usize,
         socket: SocketId,
-    ) -> Result<Event, Refusal> {
+    ) -> Result<Told, Refusal> {
         if self.sessions.iter().filter(|s| s.socket.is_none()).count() >= RULES.detached {
             return Err(Refusal::Full(RULES.paused));
         }
@@ -99,7 +99,7 @@ impl Model {
             ends: now + RULES.sleep,
             tries: Vec::new(),
         });
-        Ok(Event::Show(socket, id))
+        Ok((socket, Event::Show(id)))
     }
 
     pub fn disconnect(&mut self, socket: SocketId) {
@@ -116,7 +116,7 @@ impl Model {
         id: SessionId,
         user: usize,
         key: Key,
-    ) -> Result<Option<Event>, Refusal> {
+    ) -> Result<Option<Told>, Refusal> {
         let session = self.live(id, user)?;
         match session.key {
             Some(bound) if bound == key => Ok(None),
@@ -124,7 +124,7 @@ impl Model {
             None => {
                 session.key = Some(key);
                 session.ends = now + RULES.paused;
-                Ok(session.socket.map(Event::Pause))
+                Ok(session.socket.map(|socket| (socket, Event::Pause)))
             }
         }
     }
@@ -172,10 +172,10 @@ impl Model {
         Ok(())
     }
 
-    pub fn complete(&mut self, now: Instant, id: SessionId) -> Vec<Event> {
+    pub fn complete(&mut self, now: Instant, id: SessionId) -> Vec<Told> {
         let at = self.sessions.iter().position(|s| s.id == id).expect("a claimed session stays");
         match self.sessions.remove(at).socket {
-            Some(socket) => vec![Event::Ack(socket), self.close(now, socket, Reason::Complete)],
+            Some(socket) => vec![(socket, Event::Ack), self.close(now, socket, Reason::Complete)],
             None => vec![],
         }
     }
@@ -187,11 +187,11 @@ impl Model {
     }
 
     /// `seen` are the table's events: which fresh id goes to which socket is the table's choice.
-    pub fn pass(&mut self, now: Instant, seen: &[Event]) -> Vec<Event> {
+    pub fn pass(&mut self, now: Instant, seen: &[Told]) -> Vec<Told> {
         let mut events = Vec::new();
         let (cut, closing) = self.closing.drain(..).partition(|(_, ends)| *ends <= now);
         self.closing = closing;
-        events.extend(Vec::into_iter(cut).map(|(socket, _)| Event::Cut(socket)));
+        events.extend(Vec::into_iter(cut).map(|(socket, _)| (socket, Event::Cut)));
         let due = |s: &Session| !s.claimed && s.ends <= now;
         let (due, live) = self.sessions.drain(..).partition::<Vec<_>, _>(due);
         self.sessions = live;
@@ -202,20 +202,20 @@ impl Model {
                 continue;
             }
             let fresh = seen.iter().find_map(|event| match event {
-                Event::Show(to, id) if *to == socket => Some(*id),
+                (to, Event::Show(id)) if *to == socket => Some(*id),
                 _ => None,
             });
             session.id = fresh.unwrap_or_else(|| panic!("{socket:?} is due a code, got none"));
             session.codes += 1;
             session.tries.clear();
             session.ends = now + RULES.sleep;
-            events.push(Event::Show(socket, session.id));
+            events.push((socket, Event::Show(session.id)));
             self.sessions.push(session);
         }
         events
     }
 
-    pub fn leave(&mut self, now: Instant) -> Vec<Event> {
+    pub fn leave(&mut self, now: Instant) -> Vec<Told> {
         let (stay, end) = self.sessions.drain(..).partition(|s| s.claimed);
         self.sessions = stay;
         let sockets = Vec::into_iter(end).filter_map(|s: Session| s.socket);

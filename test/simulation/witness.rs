@@ -17,28 +17,27 @@ pub struct Witness {
 
 impl Witness {
     /// `held` are the sessions whose claim somebody holds while the event leaves.
-    pub fn event(&mut self, event: Event, held: &[SessionId]) {
-        let socket = socket_of(&event);
+    pub fn event(&mut self, socket: SocketId, event: Event, held: &[SessionId]) {
         assert!(!self.gone.contains(&socket), "{event:?} for a socket that is gone");
         match event {
-            Event::Show(_, id) => {
+            Event::Show(id) => {
                 assert!(!self.paused.contains(&socket), "{event:?} after the pause");
                 assert!(!self.dead.contains(&id), "{event:?} of a dead id");
                 self.dead.extend(self.shows.insert(socket, id));
             }
-            Event::Pause(_) => assert!(self.paused.insert(socket), "a second {event:?}"),
-            Event::Ack(_) => {
+            Event::Pause => assert!(self.paused.insert(socket), "a second {event:?}"),
+            Event::Ack => {
                 assert!(self.paused.contains(&socket), "{event:?} before the pause");
                 assert!(self.acknowledged.insert(socket), "a second {event:?}");
             }
-            Event::Close(_, reason) => {
+            Event::Close(reason) => {
                 let id = self.shows.remove(&socket).expect("a socket closes once, after a code");
                 assert!(!held.contains(&id), "{event:?} while its session is claimed");
                 let acknowledged = self.acknowledged.contains(&socket);
                 assert_eq!(acknowledged, reason == Reason::Complete, "{event:?}");
                 self.dead.insert(id);
             }
-            Event::Cut(_) => {
+            Event::Cut => {
                 assert!(!self.shows.contains_key(&socket), "{event:?} without a close");
                 self.gone.insert(socket);
             }
@@ -50,15 +49,5 @@ impl Witness {
         if let Some(id) = self.shows.remove(&socket).filter(|_| !self.paused.contains(&socket)) {
             self.dead.insert(id);
         }
-    }
-}
-
-pub fn socket_of(event: &Event) -> SocketId {
-    match event {
-        Event::Show(socket, _)
-        | Event::Pause(socket)
-        | Event::Ack(socket)
-        | Event::Close(socket, _)
-        | Event::Cut(socket) => *socket,
     }
 }
