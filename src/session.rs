@@ -303,17 +303,11 @@ impl<K: Clone + PartialEq> Sessions<K> {
     /// their phones; all others end here.
     pub fn leave(&mut self, now: Instant) {
         let claimed = |row: &Row<K>| matches!(row.state, State::Claimed { .. });
-        let ids: Vec<_> = self.rows.keys().copied().collect();
-        for id in ids {
-            let row = self.rows.get_mut(&id).filter(|row| claimed(row));
-            let socket = match row {
-                Some(_) => None,
-                None => {
-                    self.tally.end(End::Stopped);
-                    self.take(id).and_then(|row| row.socket)
-                }
-            };
-            if let Some(socket) = socket {
+        let others = self.rows.iter().filter(|(_, row)| !claimed(row));
+        let others: Vec<_> = others.map(|(id, _)| *id).collect();
+        for id in others {
+            self.tally.end(End::Stopped);
+            if let Some(socket) = self.take(id).and_then(|row| row.socket) {
                 self.close(now, socket, Reason::Leaving);
             }
         }
