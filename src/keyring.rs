@@ -17,7 +17,7 @@ mod tests;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::mem;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -31,6 +31,7 @@ use ring::Ring;
 
 use crate::config;
 use crate::crypto::Digests;
+use crate::file::{Stamp, stamp};
 use crate::log::{cause, short};
 use crate::refusal::Refusal;
 
@@ -43,8 +44,9 @@ pub struct Keyring {
     private_key: PathBuf,
     ring: Ring,
     keys: RwLock<Arc<Keys>>,
-    /// The files as they were when they were last read; held while they are.
-    seen: Mutex<Stamp>,
+    /// The current key's file and the ring's folder as they were when they were last read; held
+    /// while they are.
+    seen: Mutex<[Stamp; 2]>,
 }
 
 struct Keys {
@@ -65,9 +67,6 @@ pub struct Ages {
     pub number_retired: usize,
 }
 
-/// What changes with the files: of the current key and of the ring's folder, where they are.
-type Stamp = [Option<(u64, u64, u64, i64, i64, i64, i64)>; 2];
-
 impl Keyring {
     /// Reads the current key and the ring, and copies the one into the other before it serves.
     ///
@@ -75,7 +74,7 @@ impl Keyring {
     /// [`KeyError`], with its remedy.
     pub fn load(settings: &config::Keys) -> Result<Self, KeyError> {
         let ring = Ring::new(&settings.ring);
-        let seen = stamp(&settings.private_key, &ring);
+        let seen = stamps(&settings.private_key, &ring);
         let keys = read(&settings.private_key, &ring)?;
         log_keys(&keys);
         Ok(Keyring {
@@ -143,14 +142,14 @@ impl Keyring {
     /// The same, if the files are others than at the last time.
     pub fn refresh(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if stamp(&self.private_key, &self.ring) != *seen {
+        if stamps(&self.private_key, &self.ring) != *seen {
             self.reread(&mut seen);
         }
     }
 
-    fn reread(&self, seen: &mut Stamp) {
+    fn reread(&self, seen: &mut [Stamp; 2]) {
         // Taken before the files are read: a change in between is found at the next look.
-        *seen = stamp(&self.private_key, &self.ring);
+        *seen = stamps(&self.private_key, &self.ring);
         let old = self.keys();
         // The key that retires is dated now, for it is the newest of the retired.
         let keys = self
@@ -217,11 +216,6 @@ fn log_keys(keys: &Keys) {
     log::info!("server keys current={current} retired={}", keys.retired.len());
 }
 
-fn stamp(private_key: &Path, ring: &Ring) -> Stamp {
-    [private_key, ring.folder()].map(|path| {
-        let file = fs::metadata(path).ok()?;
-        let changed = (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec());
-        let (mtime, mtime_nsec, ctime, ctime_nsec) = changed;
-        Some((file.dev(), file.ino(), file.size(), mtime, mtime_nsec, ctime, ctime_nsec))
-    })
+fn stamps(private_key: &Path, ring: &Ring) -> [Stamp; 2] {
+    [stamp(private_key), stamp(ring.folder())]
 }

@@ -4,10 +4,9 @@
 //! no phone meets a certificate whose key does not decrypt yet. Connections are
 //! [`crate::net`]'s.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
-use std::{error, fmt, fs, io};
+use std::{error, fmt, io};
 
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
@@ -15,7 +14,7 @@ use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode};
 use openssl::x509::X509;
 
-use crate::file;
+use crate::file::{self, Stamp, stamp};
 use crate::log::cause;
 
 /// What a certificate is served with.
@@ -30,9 +29,6 @@ struct Seen {
     file: Stamp,
     key: PKey<Private>,
 }
-
-/// What changes with a file, where it is.
-type Stamp = Option<[i128; 7]>;
 
 /// Why a certificate is not served.
 #[derive(Debug)]
@@ -223,17 +219,4 @@ fn read(path: &Path, key: &PKey<Private>) -> Result<SslAcceptor, TlsError> {
         builder.add_extra_chain_cert(issuer)?;
     }
     Ok(builder.build())
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let file = fs::metadata(path).ok()?;
-    Some([
-        file.dev().into(),
-        file.ino().into(),
-        file.size().into(),
-        file.mtime().into(),
-        file.mtime_nsec().into(),
-        file.ctime().into(),
-        file.ctime_nsec().into(),
-    ])
 }
