@@ -42,15 +42,12 @@ pub struct Tls {
 
 impl Reader<'_> {
     pub fn mysql(&mut self) -> Database {
-        // A host from the environment overrides a socket in the file, too.
-        let host = self.given("mysql", "host").place.rank();
-        let local = self.given("mysql", "socket").place.rank() >= host;
         // Who names a certificate does not mean a plain connection.
         let ca = self.path("mysql", "tls_ca");
         Database {
             host: self.get("mysql", "host", value::host),
             port: self.get("mysql", "port", value::port),
-            socket: self.path("mysql", "socket").filter(|_| local),
+            socket: self.socket("mysql"),
             username: self.get("mysql", "username", value::name),
             database: self.get("mysql", "database", value::name),
             password: self.password("mysql"),
@@ -70,9 +67,7 @@ impl Reader<'_> {
         let port = self.optional(SECTION, "port", value::port);
         // The gateway's socket leads to the gateway's host alone.
         let elsewhere = host.is_some() || port.is_some();
-        let local =
-            self.given(SECTION, "socket").place.rank() >= self.given(SECTION, "host").place.rank();
-        let own = self.path(SECTION, "socket").filter(|_| local);
+        let own = self.socket(SECTION);
         let password = self.password(SECTION);
         let ca = self.path(SECTION, "tls_ca");
         let tls = self
@@ -96,5 +91,11 @@ impl Reader<'_> {
             },
             tls: tls.then_some(Tls { ca }),
         })
+    }
+
+    /// A host from the environment overrides a socket in the file, too.
+    fn socket(&self, section: &str) -> Option<PathBuf> {
+        let rank = |key| self.given(section, key).place.rank();
+        self.path(section, "socket").filter(|_| rank("socket") >= rank("host"))
     }
 }
