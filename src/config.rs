@@ -12,7 +12,6 @@ mod table;
 mod tests;
 mod value;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -229,32 +228,6 @@ impl error::Error for ConfigError {
             ConfigError::Mistakes(_) => None,
         }
     }
-}
-
-/// Reads the configuration from a file, or from the first of the usual ones that is there, and
-/// from `env`.
-///
-/// # Errors
-/// [`ConfigError`] with all mistakes.
-pub fn load(file: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
-    let overview = Overview::load(file, env)?;
-    overview.config()?;
-    Ok(overview.into())
-}
-
-/// The same of a file's text; `read` reads the files that `…_FILE` variables name.
-///
-/// # Errors
-/// [`ConfigError::Mistakes`].
-pub fn parse(
-    text: &str,
-    file: &Path,
-    env: &BTreeMap<String, String>,
-    read: &dyn Fn(&Path) -> io::Result<String>,
-) -> Result<Config, ConfigError> {
-    let overview = Overview::new(Some(text), file, env, read);
-    overview.config()?;
-    Ok(overview.into())
 }
 
 impl Default for Config {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use swob_gateway::cli::{self, Cli, Command, Visit};
 use swob_gateway::client::{Style, phone, qr, status};
-use swob_gateway::config::{self, Config, Overview};
+use swob_gateway::config::{Config, ConfigError, Overview};
 use swob_gateway::keyring::{Keyring, command};
 use swob_gateway::log::is_journal;
 use swob_gateway::store::at_rest::Keys;
@@ -45,9 +45,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     match &cli.command {
         Command::Help => print!("{}", cli::HELP),
         Command::Version => println!("swob-gateway {}", env!("CARGO_PKG_VERSION")),
-        Command::Serve => {
-            serve::run(&|| Overview::load(cli.config.as_deref(), &environment()))?;
-        }
+        Command::Serve => serve::run(&|| overview(cli))?,
         Command::KeysGenerate => {
             let path = settings(cli)?.keys.private_key;
             Keyring::generate(&path)?;
@@ -85,7 +83,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
             }
         }
         Command::Check { show: true, .. } => {
-            let overview = Overview::load(cli.config.as_deref(), &environment())?;
+            let overview = overview(cli)?;
             print!("{overview}");
             overview.config()?;
         }
@@ -212,8 +210,12 @@ fn form(json: bool) -> doctor::Form {
     }
 }
 
-fn settings(cli: &Cli) -> Result<Config, config::ConfigError> {
-    config::load(cli.config.as_deref(), &environment())
+fn settings(cli: &Cli) -> Result<Config, ConfigError> {
+    overview(cli)?.into_config()
+}
+
+fn overview(cli: &Cli) -> Result<Overview, ConfigError> {
+    Overview::load(cli.config.as_deref(), &environment())
 }
 
 fn environment() -> BTreeMap<String, String> {

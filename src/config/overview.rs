@@ -105,6 +105,15 @@ impl Overview {
         }
     }
 
+    /// The typed settings alone.
+    ///
+    /// # Errors
+    /// As [`Overview::config`].
+    pub fn into_config(self) -> Result<Config, ConfigError> {
+        self.config()?;
+        Ok(self.config)
+    }
+
     /// What other settings than in `before` say, by their names.
     pub fn changed(&self, before: &Overview, reloads: bool) -> Vec<String> {
         let pairs = self.settings.iter().zip(&before.settings);
@@ -125,13 +134,6 @@ impl Shown {
     /// Whether the file or the environment gives it.
     pub fn is_set(&self) -> bool {
         self.place != Place::Default
-    }
-}
-
-impl From<Overview> for Config {
-    /// The typed settings, the default in place of each that is wrong.
-    fn from(overview: Overview) -> Self {
-        overview.config
     }
 }
 

@@ -3,6 +3,8 @@
 mod database;
 mod mistakes;
 
+use std::collections::BTreeMap;
+
 use super::table::SETTINGS;
 use super::*;
 
@@ -24,11 +26,12 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         }
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    parse(text, &Path::new(FOLDER).join("gateway.ini"), &env, &files).map_err(|error| match error {
+    let overview = Overview::new(Some(text), &Path::new(FOLDER).join("gateway.ini"), &env, &files);
+    overview.into_config().map_err(|error| match error {
         ConfigError::Mistakes(lines) => {
             lines.iter().map(|line| line.replace("/etc/swob/gateway.ini", "ini")).collect()
         }
-        ConfigError::Unreadable(..) => unreachable!("parse reads no configuration file"),
+        ConfigError::Unreadable(..) => unreachable!("the text is here already"),
     })
 }
 
@@ -302,22 +305,21 @@ fn rates_of_attempts() {
         &[rate(3, 120), rate(5, 900), rate(7, 3600), rate(9, 86400), rate(2, 30)],
     );
     for wrong in ["3", "3/m", "3/2", "0/2m", "3/0m", "3/2w", "-3/2m", "3/2m;5/15m", "1/25h"] {
-        let text = format!("[limits]\npassword_attempts = {wrong}");
-        assert!(parse(&text, Path::new("g.ini"), &BTreeMap::new(), &|_| unreachable!()).is_err());
+        assert!(read(&format!("[limits]\npassword_attempts = {wrong}"), &[]).is_err());
     }
-    let longer = "[limits]\npassword_attempts_per_user = 50/2h";
-    assert!(parse(longer, Path::new("g.ini"), &BTreeMap::new(), &|_| unreachable!()).is_err());
+    assert!(read("[limits]\npassword_attempts_per_user = 50/2h", &[]).is_err());
 }
 
 #[test]
 fn files() {
-    let env = BTreeMap::new();
-    let missing = Path::new("no/such/gateway.ini");
-    let error = load(Some(missing), &env).unwrap_err();
+    let load = |file: Option<&str>| {
+        Overview::load(file.map(Path::new), &BTreeMap::new()).and_then(Overview::into_config)
+    };
+    let error = load(Some("no/such/gateway.ini")).unwrap_err();
     let expected = "no/such/gateway.ini cannot be read; name a readable file with --config";
     assert_eq!(error.to_string(), expected);
     assert!(error::Error::source(&error).is_some());
     // Tests run in the folder of gateway.ini.
-    assert_eq!(load(None, &env).unwrap(), Config::default());
-    assert_eq!(load(Some(Path::new("gateway.ini")), &env).unwrap(), Config::default());
+    assert_eq!(load(None).unwrap(), Config::default());
+    assert_eq!(load(Some("gateway.ini")).unwrap(), Config::default());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use swob_gateway::config::{Config, ConfigError, parse};
+use swob_gateway::config::{Config, ConfigError, Overview};
 
 pub fn holds(input: &[u8]) {
     let Ok(input) = std::str::from_utf8(input) else { return };
@@ -35,7 +35,8 @@ fn settings(file: &str, env: &BTreeMap<String, String>) -> Result<Config, Vec<St
         Some("secret") => Ok("hunter2\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
-    parse(file, Path::new("gateway.ini"), env, &files).map_err(|error| match error {
+    let overview = Overview::new(Some(file), Path::new("gateway.ini"), env, &files);
+    overview.into_config().map_err(|error| match error {
         ConfigError::Mistakes(lines) => lines,
         ConfigError::Unreadable(..) => panic!("the text is here already"),
     })
