@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use swob_gateway::cli::{self, Cli, Command, Visit};
@@ -174,14 +175,11 @@ fn convert(settings: &Config, keys: &Keys) -> Result<(), Box<dyn Error>> {
 /// Where the settings have the API, as this machine reaches it.
 fn own(settings: &Config) -> Endpoint {
     let listening = || {
-        let at = settings.http.listen.first().copied();
-        let at = at.unwrap_or(std::net::SocketAddr::from(([127, 0, 0, 1], 15000)));
-        let host = match at.ip() {
-            ip if ip.is_unspecified() => "localhost".to_owned(),
-            std::net::IpAddr::V6(v6) => format!("[{v6}]"),
-            std::net::IpAddr::V4(v4) => v4.to_string(),
-        };
-        Endpoint { secure: false, host, port: at.port() }
+        let first = settings.http.listen.first().copied();
+        let first = first.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 15000)));
+        let own = Endpoint::at(first, false);
+        let host = if first.ip().is_unspecified() { "localhost".to_owned() } else { own.host };
+        Endpoint { host, ..own }
     };
     settings.http.public_url.clone().unwrap_or_else(listening)
 }

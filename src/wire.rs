@@ -6,6 +6,7 @@ mod body;
 mod verification;
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
@@ -34,21 +35,35 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// A listener by its address.
+    pub fn at(address: SocketAddr, secure: bool) -> Self {
+        let host = match address.ip() {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("[{v6}]"),
+        };
+        Endpoint { secure, host, port: address.port() }
+    }
+
     /// A URL here, with a scheme that takes an `s` where TLS is on.
     pub fn url(&self, scheme: &str, path: impl fmt::Display) -> String {
         let s = if self.secure { "s" } else { "" };
         format!("{scheme}{s}://{}:{}{path}", self.host, self.port)
     }
 
-    /// The `Origin` of a page served from here, as browsers send it: without a default port.
-    pub fn origin(&self) -> String {
-        let (scheme, default) = if self.secure { ("https", 443) } else { ("http", 80) };
-        let host = self.host.to_ascii_lowercase();
+    /// Host and port as clients write them (RFC 9110 §7.2): without a default port.
+    pub fn authority(&self) -> String {
+        let default = if self.secure { 443 } else { 80 };
         if self.port == default {
-            format!("{scheme}://{host}")
+            self.host.clone()
         } else {
-            format!("{scheme}://{host}:{}", self.port)
+            format!("{}:{}", self.host, self.port)
         }
+    }
+
+    /// The `Origin` of a page served from here, as browsers send it.
+    pub fn origin(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority().to_ascii_lowercase())
     }
 }
 

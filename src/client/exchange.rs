@@ -42,15 +42,11 @@ impl<'a> Request<'a> {
     }
 
     fn head(&self, to: &Endpoint) -> String {
-        let port = if to.port == if to.secure { 443 } else { 80 } {
-            String::new()
-        } else {
-            format!(":{}", to.port)
-        };
         let mut head = format!(
-            "{} {} HTTP/1.1\r\nHost: {}{port}\r\nUser-Agent: swob-gateway\r\n\
-             Connection: close\r\n",
-            self.method, self.path, to.host
+            "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: swob-gateway\r\nConnection: close\r\n",
+            self.method,
+            self.path,
+            to.authority()
         );
         let mut line = |name: &str, value: &str| head.extend([name, ": ", value, "\r\n"]);
         if self.packed {

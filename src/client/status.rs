@@ -125,11 +125,7 @@ pub fn watch(
 }
 
 fn look(listen: SocketAddr) -> Result<Screen, StatusError> {
-    let host = match listen {
-        SocketAddr::V4(v4) => v4.ip().to_string(),
-        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
-    };
-    let at = Endpoint { secure: false, host, port: listen.port() };
+    let at = Endpoint::at(listen, false);
     let get = |path: &str| {
         let request = Request::new("GET", path, &[]);
         let answer = ask(&at, Trust::System, &request);

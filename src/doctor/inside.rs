@@ -66,11 +66,9 @@ impl Doctor<'_> {
 
     /// How the running server finds its databases; whether all is well there.
     fn running(&mut self, listen: SocketAddr) -> bool {
-        let ip = listen.ip();
-        let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-        let at = Endpoint { secure: false, host, port: listen.port() };
+        let at = Endpoint::at(listen, false);
         let deadline = self.by(PATIENCE);
-        let asked = Link::dial(&[ip], &at, Trust::Any, deadline)
+        let asked = Link::dial(&[listen.ip()], &at, Trust::Any, deadline)
             .and_then(|mut link| exchange(&mut link, &at, &Request::new("GET", "/readyz", &[])));
         let said = match asked {
             Ok(answer) if matches!(answer.status, 200 | 503) => answer.body,

@@ -101,7 +101,7 @@ impl Listeners {
 fn endpoint(listeners: &[TcpListener], secure: bool) -> Endpoint {
     let local = listeners.first().and_then(|listener| listener.local_addr().ok());
     let local = local.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let host = match local.ip() {
+    let ip = match local.ip() {
         IpAddr::V4(v4) if v4.is_unspecified() => {
             own_address((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
         }
@@ -111,11 +111,7 @@ fn endpoint(listeners: &[TcpListener], secure: bool) -> Endpoint {
         }
         ip => ip,
     };
-    let host = match host {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
-    };
-    Endpoint { secure, host, port: local.port() }
+    Endpoint::at(SocketAddr::new(ip, local.port()), secure)
 }
 
 /// This machine's address on its network: the one from which it would reach the documentation
