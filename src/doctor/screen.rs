@@ -18,15 +18,13 @@ pub enum Form {
     Json,
 }
 
-/// Prints findings as they come, counts them, and keeps them for the JSON.
+/// Prints findings as they come, and keeps them for the JSON and the sum.
 pub struct Screen<'a> {
     out: &'a mut dyn Write,
     form: Form,
     /// Whether a line may be written over.
     live: bool,
     findings: Vec<serde_json::Value>,
-    warnings: usize,
-    problems: usize,
     /// The first failure of the output: what comes after it is not printed.
     broken: Option<io::Error>,
 }
@@ -34,7 +32,7 @@ pub struct Screen<'a> {
 impl<'a> Screen<'a> {
     /// An empty one; `live` where it is a terminal.
     pub fn new(out: &'a mut dyn Write, form: Form, live: bool) -> Self {
-        Screen { out, form, live, findings: vec![], warnings: 0, problems: 0, broken: None }
+        Screen { out, form, live, findings: vec![], broken: None }
     }
 
     /// A line of its own, for people.
@@ -56,11 +54,6 @@ impl<'a> Screen<'a> {
 
     /// Tells a finding of one check, with the lines that mend it.
     pub fn tell(&mut self, check: &'static str, finding: &Finding, lines: &[Lines]) {
-        match finding.mark {
-            Mark::Warning => self.warnings += 1,
-            Mark::Problem => self.problems += 1,
-            Mark::Good | Mark::Note | Mark::Change => {}
-        }
         let lines_json: serde_json::Map<_, _> =
             lines.iter().map(|lines| (lines.place.to_owned(), json!(lines.lines))).collect();
         self.findings.push(json!({
@@ -78,7 +71,9 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// The first failure of the output.
     pub fn finish(mut self, url: &str) -> io::Result<usize> {
-        let (problems, warnings) = (self.problems, self.warnings);
+        let marked =
+            |mark: Mark| self.findings.iter().filter(|told| told["mark"] == mark.name()).count();
+        let (problems, warnings) = (marked(Mark::Problem), marked(Mark::Warning));
         if self.form == Form::Json {
             let findings = std::mem::take(&mut self.findings);
             let all = json!({
