@@ -29,7 +29,6 @@ use crate::client::link::Link;
 use crate::client::{ClientError, Trust};
 use crate::config::Config;
 use crate::finding::Finding;
-use crate::log::cause;
 use crate::wire::Endpoint;
 use recipe::{Lines, Proxy, Topic};
 use screen::Screen;
@@ -66,7 +65,7 @@ pub struct Order {
 pub enum DoctorError {
     /// What was found cannot be told.
     Output(io::Error),
-    /// OpenSSL fails, or there is no chance to be had.
+    /// OpenSSL fails.
     Own(ClientError),
     /// So many things need an administrator.
     Problems(usize),
@@ -114,7 +113,7 @@ pub fn run(order: &Order, settings: &Config, out: &mut dyn Write) -> Result<(), 
         addresses: Vec::new(),
         proxy: None,
         packed: None,
-        user: format!("doctor-{}", hex(&random::<16>()?)),
+        user: format!("doctor-{:032x}", rand::random::<u128>()),
     };
     let url = order.api.url("http", "");
     doctor.screen.line(&format!("{url}, as phones and dashboards meet it\n"));
@@ -230,11 +229,6 @@ impl Doctor<'_> {
 /// The key of a certificate; `None` without TLS.
 type Key = Option<PKey<Public>>;
 
-/// An error of this side of the wire with its cause.
-fn why(error: &ClientError) -> String {
-    cause(error)
-}
-
 /// A time for people.
 fn spell(time: Duration) -> String {
     if time < Duration::from_secs(1) {
@@ -242,16 +236,6 @@ fn spell(time: Duration) -> String {
     } else {
         format!("{:.1} s", time.as_secs_f64())
     }
-}
-
-fn random<const N: usize>() -> Result<[u8; N], DoctorError> {
-    let mut bytes = [0; N];
-    openssl::rand::rand_bytes(&mut bytes).map_err(|error| DoctorError::Own(error.into()))?;
-    Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl From<ClientError> for DoctorError {

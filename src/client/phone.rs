@@ -137,9 +137,9 @@ impl Phone<'_> {
         println!("{:>8.3} s  {step:<11} {text}", self.start.elapsed().as_secs_f64());
     }
 
-    /// Sends a body as Android's JSON writer does, which escapes slashes (contract §8).
+    /// Sends a body, and tells what came of it.
     fn post(&self, step: &str, path: &str, body: &Value) -> Result<Answer, ClientError> {
-        let body = body.to_string().replace('/', "\\/");
+        let body = android(body);
         let start = Instant::now();
         let request = Request::post(path, &JSON, &body);
         let answer = ask(&self.url.endpoint, self.order.trust, &request)?;
@@ -150,14 +150,10 @@ impl Phone<'_> {
         Ok(answer)
     }
 
-    fn pem(&self) -> Result<String, ClientError> {
-        let body = wrap(&self.key.public_key_to_der()?);
-        Ok(format!("-----BEGIN PUBLIC KEY-----\n{body}-----END PUBLIC KEY-----"))
-    }
-
     /// Hands over the phone's key and takes the server's.
     fn first_step(&self) -> Result<PKey<Public>, ClientError> {
-        let answer = self.post("step 1", &self.url.path, &json!({ "public_key": self.pem()? }))?;
+        let answer =
+            self.post("step 1", &self.url.path, &json!({ "public_key": pem(&self.key)? }))?;
         let answer = granted("step 1 was", &answer)?;
         let pem = answer["public_key"].as_str().unwrap_or_default();
         PKey::public_key_from_pem(pem.as_bytes())
@@ -205,7 +201,7 @@ impl Phone<'_> {
                     "decryption_hash": "sha256",
                 }),
                 App::OneStep => json!({
-                    "public_key": self.pem()?,
+                    "public_key": pem(&self.key)?,
                     "mgf1ParameterSpec": "sha256",
                     "password": sealed,
                 }),
@@ -340,6 +336,17 @@ fn set_oaep<T>(context: &mut PkeyCtx<T>, digests: Digests) -> Result<(), ClientE
     context.set_rsa_padding(Padding::PKCS1_OAEP)?;
     context.set_rsa_oaep_md(md(digests.oaep))?;
     Ok(context.set_rsa_mgf1_md(md(digests.mgf1))?)
+}
+
+/// JSON as Android writes it, which escapes slashes (contract §8).
+pub(crate) fn android(body: &Value) -> String {
+    body.to_string().replace('/', "\\/")
+}
+
+/// A phone's public key as the apps send it.
+pub(crate) fn pem(key: &PKey<Private>) -> Result<String, ClientError> {
+    let body = wrap(&key.public_key_to_der()?);
+    Ok(format!("-----BEGIN PUBLIC KEY-----\n{body}-----END PUBLIC KEY-----"))
 }
 
 /// Base64 as Android writes it: wrapped at 76 columns, with a final newline (contract §8).

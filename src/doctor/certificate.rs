@@ -6,10 +6,11 @@ use openssl::ssl::SslRef;
 use openssl::x509::{X509, X509VerifyResult};
 
 use super::recipe::Topic;
-use super::{Doctor, DoctorError, Key, PATIENCE, why};
+use super::{Doctor, DoctorError, Key, PATIENCE};
 use crate::client::link::Link;
 use crate::client::{ClientError, Trust};
 use crate::finding::Finding;
+use crate::log::cause;
 use crate::wire::Endpoint;
 
 /// A renewal is late when fewer hours than these are left, and less than a sixth of all of them:
@@ -90,7 +91,7 @@ impl Doctor<'_> {
         self.tell(
             "certificate",
             Finding::problem(
-                format!("port {port} does not speak TLS: {}", why(error)),
+                format!("port {port} does not speak TLS: {}", cause(error)),
                 "if the port is right, let the proxy or [tls] serve https there; the recipe has \
                  the lines",
             ),

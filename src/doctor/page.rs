@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use super::recipe::{Lines, Topic};
-use super::{Doctor, spell, why};
+use super::{Doctor, spell};
 use crate::client::ClientError;
 use crate::client::exchange::{Answer, Request};
 use crate::client::url::Url;
 use crate::finding::Finding;
+use crate::log::cause;
 
 /// As the one-step app's HTTP library sends it (contract §3).
 const ANDROID: [(&str, &str); 2] = [
@@ -59,7 +60,7 @@ impl Doctor<'_> {
             Finding::problem(
                 format!(
                     "port {port} takes the connection, but GET / gets no answer: {}",
-                    why(error)
+                    cause(error)
                 ),
                 format!(
                     "check that the API listens there and not another program, such as the sync \
@@ -161,7 +162,7 @@ impl Doctor<'_> {
         let path = self.session_path();
         let answer = match self.ask(&Request::new("OPTIONS", &path, &headers)) {
             Ok(answer) => answer,
-            Err(error) => return Some(format!("the preflight gets no answer: {}", why(&error))),
+            Err(error) => return Some(format!("the preflight gets no answer: {}", cause(&error))),
         };
         if !(200..300).contains(&answer.status) {
             return Some(format!("the preflight is answered {}", answer.told()));
@@ -177,7 +178,7 @@ impl Doctor<'_> {
         let path = self.session_path();
         match self.ask(&Request::new("GET", &path, &[("Origin", origin)])) {
             Ok(answer) => misses(&answer, origin),
-            Err(error) => Some(why(&error)),
+            Err(error) => Some(cause(&error)),
         }
     }
 

@@ -8,16 +8,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::pkey::{PKey, Private, Public};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::recipe::{Lines, Topic};
 use super::socket::Dashboard;
-use super::{Doctor, DoctorError, hex, random, why};
+use super::{Doctor, DoctorError};
 use crate::client::ClientError;
 use crate::client::exchange::{Answer, Request};
-use crate::client::phone::{seal, wrap};
-use crate::crypto::{Digests, Hash};
+use crate::client::phone::{android, pem, seal, wrap};
+use crate::crypto::{Digests, Hash, hmac_sha512_hex};
 use crate::finding::Finding;
+use crate::log::cause;
 
 /// As the one-step app encrypts (contract §3).
 const ONE_STEP: Digests = Digests { oaep: Hash::Sha256, mgf1: Hash::Sha256 };
@@ -53,8 +54,7 @@ impl Doctor<'_> {
         outside: &mut Outside,
     ) -> Result<(), DoctorError> {
         let path = dashboard.qr.path.clone();
-        let der = phone.public_key_to_der().map_err(ClientError::from)?;
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}-----END PUBLIC KEY-----", wrap(&der));
+        let pem = pem(phone)?;
         let Some(first) = self.pause(dashboard, &path, &pem) else { return Ok(()) };
         let told = first.json();
         let server = told["public_key"].as_str().unwrap_or_default();
@@ -77,7 +77,7 @@ impl Doctor<'_> {
         let answer = match self.ask(&Request::post(path, WAYS[0].1, &body)) {
             Ok(answer) if answer.status == 200 => answer,
             other => {
-                let told = other.as_ref().map_or_else(why, Answer::told);
+                let told = other.as_ref().map_or_else(|error| cause(error), Answer::told);
                 self.tell(
                     "pause",
                     Finding::problem(
@@ -154,7 +154,8 @@ impl Doctor<'_> {
         pem: &str,
         key: &PKey<Public>,
     ) -> Result<Option<(u16, u64)>, DoctorError> {
-        let sealed = wrap(&seal(key, hex(&random::<16>()?).as_bytes(), ONE_STEP)?);
+        let password = format!("{:032x}", rand::random::<u128>());
+        let sealed = wrap(&seal(key, password.as_bytes(), ONE_STEP)?);
         let body = android(&json!({
             "public_key": pem, "mgf1ParameterSpec": "sha256", "password": sealed,
         }));
@@ -168,10 +169,10 @@ impl Doctor<'_> {
         outside: &mut Outside,
     ) -> Result<(), DoctorError> {
         let Some(key) = outside.server.as_ref().or(certificate) else { return Ok(()) };
-        let nobody = hex(&random::<64>()?);
+        let nobody = hmac_sha512_hex(&rand::random::<[u8; 32]>(), b"");
         let body = android(&json!({
             "msisdn": wrap(&seal(key, nobody.as_bytes(), ONE_STEP)?),
-            "msisdn_signature": STANDARD.encode(random::<256>()?),
+            "msisdn_signature": STANDARD.encode(rand::random::<[u8; 256]>()),
             "mgf1ParameterSpec": "sha256",
         }));
         outside.verification = self.outcome("verification", "/v2/sync/users/verification", &body);
@@ -191,7 +192,7 @@ impl Doctor<'_> {
                 self.tell(
                     check,
                     Finding::problem(
-                        format!("it gets no answer: {}", why(&error)),
+                        format!("it gets no answer: {}", cause(&error)),
                         "see the log of the gateway, and that the proxy waits 30 seconds for it",
                     ),
                     self.recipe(Topic::Api),
@@ -285,7 +286,7 @@ fn differs(answer: &Result<Answer, ClientError>, first: &Answer) -> Option<Strin
         Ok(answer) if answer.status != 200 => Some(answer.told()),
         Ok(answer) if answer.body != first.body => Some("another answer".to_owned()),
         Ok(_) => None,
-        Err(error) => Some(why(error)),
+        Err(error) => Some(cause(error)),
     }
 }
 
@@ -296,11 +297,6 @@ fn opened(outcome: Option<(u16, u64)>) -> Option<bool> {
         401 | 403 | 500 | 503 => Some(true),
         _ => None,
     }
-}
-
-/// JSON as Android writes it, which escapes slashes (contract §8).
-fn android(body: &Value) -> String {
-    body.to_string().replace('/', "\\/")
 }
 
 #[cfg(test)]

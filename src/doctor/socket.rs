@@ -11,11 +11,12 @@ use tungstenite::http::HeaderValue;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::recipe::{Lines, Topic};
-use super::{Doctor, DoctorError, PATIENCE, spell, why};
+use super::{Doctor, DoctorError, PATIENCE, spell};
 use crate::client::link::{Link, resolve};
 use crate::client::url::Url;
 use crate::client::{ClientError, Trust};
 use crate::finding::Finding;
+use crate::log::cause;
 use crate::wire::{Endpoint, PAUSE};
 
 /// The first frame comes at once (contract §2), as the pause does.
@@ -202,7 +203,7 @@ impl Doctor<'_> {
         self.tell(
             "socket",
             Finding::problem(
-                format!("the sockets' URL {} is not reached: {}", to.url("ws", ""), why(error)),
+                format!("the sockets' URL {} is not reached: {}", to.url("ws", ""), cause(error)),
                 format!(
                     "behind a proxy let [websocket] public_url be {here} and the proxy lead \
                      /v2/sync/init/ there; else open the port in the firewall"
