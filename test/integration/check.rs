@@ -4,14 +4,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
-use openssl::asn1::Asn1Time;
-use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::X509;
 
 use crate::databases::grants;
 use crate::support::server::{Folder, KEY, command};
+use crate::support::tls::self_signed;
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
 
 /// A folder with the server's key in order.
@@ -25,18 +23,6 @@ pub fn furnished() -> Folder {
 
 fn mode(folder: &Folder, name: &str, mode: u32) {
     fs::set_permissions(folder.0.join(name), fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// A certificate that has so many days left; with none it has expired.
-fn certificate(key: &PKey<Private>, days: u32) -> Vec<u8> {
-    let mut builder = X509::builder().unwrap();
-    builder.set_pubkey(key).unwrap();
-    builder.set_not_before(&Asn1Time::from_unix(1_600_000_000).unwrap()).unwrap();
-    let end =
-        if days == 0 { Asn1Time::from_unix(1_700_000_000) } else { Asn1Time::days_from_now(days) };
-    builder.set_not_after(&end.unwrap()).unwrap();
-    builder.sign(key, MessageDigest::sha256()).unwrap();
-    builder.build().to_pem().unwrap()
 }
 
 /// Runs the command; its code and all that it says.
@@ -260,7 +246,8 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
     };
     let ini = |text: &'static str| write("gateway.ini", text);
     let certify = |key: &PKey<Private>, days: u32, folder: &Folder| {
-        fs::write(folder.0.join("chain.pem"), certificate(key, days)).unwrap();
+        let certificate = self_signed(key, days).to_pem().unwrap();
+        fs::write(folder.0.join("chain.pem"), certificate).unwrap();
         write("gateway.ini", "[tls]\ncertificate = chain.pem\n")(folder);
     };
     let two = "[http]\nlistn = 1\n[sync]\nsession_change_limit = 0\n";

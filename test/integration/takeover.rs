@@ -1,17 +1,14 @@
 //! The table of a Python installation, filled as that server fills it, taken over in place.
 
 use std::fs;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use openssl::asn1::Asn1Time;
-use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::X509;
 
 use crate::support::server::{Folder, KEY, command};
+use crate::support::tls::self_signed;
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
 
 /// As the Python server's migration makes it (contract §6).
@@ -167,15 +164,6 @@ fn a_table_of_peewee_is_changed_where_it_must_and_read_as_before() {
     schema.execute("DELETE FROM gateway_server_users WHERE msisdn_hash = 'ff'");
 }
 
-fn certificate(key: &PKey<Private>, path: &Path) {
-    let mut builder = X509::builder().unwrap();
-    builder.set_pubkey(key).unwrap();
-    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
-    builder.sign(key, MessageDigest::sha256()).unwrap();
-    fs::write(path, builder.build().to_pem().unwrap()).unwrap();
-}
-
 #[test]
 fn the_private_key_is_compared_with_the_certificate() {
     let (schema, folder) = (Schema::new(), Folder::new());
@@ -187,9 +175,11 @@ fn the_private_key_is_compared_with_the_certificate() {
         contains(&said, &[expected]);
     };
     check(1, "gives no certificate");
-    certificate(&KEY, &path);
+    let write =
+        |key: &PKey<Private>| fs::write(&path, self_signed(key, 1).to_pem().unwrap()).unwrap();
+    write(&KEY);
     check(0, "is the certificate of this key");
-    certificate(&PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(), &path);
+    write(&PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap());
     check(1, "is the certificate of another key");
 }
 

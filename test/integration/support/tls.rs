@@ -11,7 +11,7 @@ use openssl::pkey::{PKey, Private, Public};
 use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslMethod, SslStream};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-use openssl::x509::{X509, X509Builder, X509Name};
+use openssl::x509::{X509, X509Builder, X509Name, X509NameRef};
 use socket2::{Domain, Socket, Type};
 
 use super::Answer;
@@ -33,27 +33,47 @@ pub fn trust(root: &[u8]) -> SslConnector {
     connector.build()
 }
 
-fn builder(name: &str, serial: u32, days: u32) -> X509Builder {
+/// A certificate that lasts so many days from now; with none it has expired.
+fn builder(
+    name: &X509NameRef,
+    key: &PKey<Private>,
+    issuer: &X509NameRef,
+    serial: u32,
+    days: u32,
+) -> X509Builder {
     let mut builder = X509::builder().unwrap();
-    let mut subject = X509Name::builder().unwrap();
-    subject.append_entry_by_text("CN", name).unwrap();
     builder.set_version(2).unwrap();
-    builder.set_subject_name(&subject.build()).unwrap();
+    builder.set_subject_name(name).unwrap();
+    builder.set_pubkey(key).unwrap();
+    builder.set_issuer_name(issuer).unwrap();
     let serial = BigNum::from_u32(serial).unwrap().to_asn1_integer().unwrap();
     builder.set_serial_number(&serial).unwrap();
     builder.set_not_before(&Asn1Time::from_unix(1_600_000_000).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(days).unwrap()).unwrap();
+    let end =
+        if days == 0 { Asn1Time::from_unix(1_700_000_000) } else { Asn1Time::days_from_now(days) };
+    builder.set_not_after(&end.unwrap()).unwrap();
     builder
+}
+
+fn common_name(text: &str) -> X509Name {
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_text("CN", text).unwrap();
+    name.build()
+}
+
+/// A certificate made by hand, which nobody trusts; with no days left it has expired.
+pub fn self_signed(key: &PKey<Private>, days: u32) -> X509 {
+    let name = common_name(NAME);
+    let mut builder = builder(&name, key, &name, 1, days);
+    builder.sign(key, MessageDigest::sha256()).unwrap();
+    builder.build()
 }
 
 impl Authority {
     pub fn new() -> Self {
         let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let mut builder = builder("test authority", 1, 30);
-        let mut name = X509Name::builder().unwrap();
-        name.append_entry_by_text("CN", "test authority").unwrap();
-        builder.set_issuer_name(&name.build()).unwrap();
-        builder.set_pubkey(&key).unwrap();
+        let name = common_name("test authority");
+        let mut builder = builder(&name, &key, &name, 1, 30);
         let constraints = BasicConstraints::new().critical().ca().build().unwrap();
         builder.append_extension(constraints).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();
@@ -68,9 +88,8 @@ impl Authority {
 
     /// A certificate for [`NAME`] and this key, with the authority's behind it, in PEM.
     pub fn issue(&self, key: &PKey<Private>, serial: u32) -> String {
-        let mut builder = builder(NAME, serial, 30);
-        builder.set_issuer_name(self.certificate.subject_name()).unwrap();
-        builder.set_pubkey(key).unwrap();
+        let issuer = self.certificate.subject_name();
+        let mut builder = builder(&common_name(NAME), key, issuer, serial, 30);
         let names =
             SubjectAlternativeName::new().dns(NAME).build(&builder.x509v3_context(None, None));
         builder.append_extension(names.unwrap()).unwrap();
