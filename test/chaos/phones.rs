@@ -2,7 +2,7 @@
 //! time, and writes down what it saw.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Barrier;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 use tungstenite::{Message, WebSocket};
 
 use crate::ledger::{Attempt, Outcome, Request, Scan};
 use crate::stage::{Stage, USERS_EACH, user};
+use crate::support::http::{PATIENCE, connect_from};
 use crate::support::{Answer, PASSWORD, Phone};
 
-/// How long a phone waits for an answer, which is longer than any app does.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Where in the base64 of a public key a serial number's bits are written, as line ends.
 const STEP: usize = 12;
 
@@ -204,13 +202,7 @@ impl Worker<'_> {
     /// Each worker has an address of its own, as phones have.
     fn connect(&self, address: &str) -> Option<TcpStream> {
         let own = Ipv4Addr::new(127, 1, 0, u8::try_from(self.worker + 1).unwrap());
-        let address: SocketAddr = address.parse().unwrap();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
-        socket.bind(&SocketAddr::from((own, 0)).into()).ok()?;
-        socket.connect(&address.into()).ok()?;
-        let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Some(stream)
+        connect_from(own, address).ok()
     }
 
     /// The answer, or `None` where it does not come in full.

@@ -1,12 +1,8 @@
 //! The requests of the apps in the field, byte for byte as contract §8 prints them.
 
+use crate::support::http::path_of;
 use crate::support::phone::is_shared_key;
 use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request};
-
-fn path(url: &str) -> &str {
-    let rest = url.split_once("://").unwrap().1;
-    &rest[rest.find('/').unwrap()..]
-}
 
 /// A string as Android's JSON writer writes it: with `/` escaped too.
 fn android(text: &str) -> String {
@@ -28,12 +24,12 @@ fn two_step_android_syncs() {
     let phone = Phone::new();
     let kind = [("Content-Type", "application/json; charset=utf-8")];
     let first = format!("{{\"public_key\":{}}}", android(&phone.pem));
-    let first = request(&server.api, "POST", path(&url), &kind, first.as_bytes());
+    let first = request(&server.api, "POST", path_of(&url), &kind, first.as_bytes());
     assert_eq!(first.status, 200, "{first:?}");
     assert_eq!(members(&first), ["public_key", "verification_url"]);
     assert!(first.json().as_object().unwrap().values().all(serde_json::Value::is_string));
     let verification = first.json()["verification_url"].as_str().unwrap().to_owned();
-    assert!(path(&url).starts_with(&verification), "{verification}");
+    assert!(path_of(&url).starts_with(&verification), "{verification}");
 
     let password = Phone::password(PASSWORD, "sha256", "sha1");
     let second = format!("{{\"password\":{}}}", android(&password));
@@ -101,7 +97,7 @@ fn a_shell_pastes_a_pem_with_raw_newlines_and_no_content_type() {
     let body = format!("{{\"public_key\":\"{}\"}}", phone.pem);
     assert!(body.contains('\n'));
     for headers in [&[][..], &[("Content-Type", "application/x-www-form-urlencoded")]] {
-        let answer = request(&server.api, "POST", path(&url), headers, body.as_bytes());
+        let answer = request(&server.api, "POST", path_of(&url), headers, body.as_bytes());
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 }

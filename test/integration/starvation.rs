@@ -6,24 +6,23 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
-use socket2::{Domain, Socket, Type};
 use tungstenite::Message;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use crate::support::dashboard::Seen;
+use crate::support::http::{PATIENCE, connect_from};
 use crate::support::server::{Folder, KEY, command};
 use crate::support::{
     Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, get, post, request, until,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
 /// A dashboard that is served during an attack has as many codes as it needs.
 const SETTINGS: [(&str, &str); 3] = [
     ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "1"),
@@ -41,17 +40,6 @@ fn raise_descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     limit.maximum.map_or(usize::MAX, |most| usize::try_from(most).unwrap())
-}
-
-/// A connection from an address of 127.0.0.0/8.
-fn connect_from(own: Ipv4Addr, address: &str) -> io::Result<TcpStream> {
-    let address: SocketAddr = address.parse().unwrap();
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.bind(&SocketAddr::from((own, 0)).into())?;
-    socket.connect_timeout(&address.into(), PATIENCE)?;
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(stream)
 }
 
 /// One of many: 50 connections an address, below what one address may hold.

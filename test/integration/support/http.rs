@@ -1,8 +1,13 @@
 //! Requests byte for byte, for what a well-behaved client would never send.
 
-use std::io::{Read, Write as _};
-use std::net::TcpStream;
+use std::io::{self, Read, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// How long a test waits for a byte, which is longer than any app does.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -60,8 +65,20 @@ impl Answer {
 
 pub fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// A connection from any address of 127.0.0.0/8.
+pub fn connect_from(own: Ipv4Addr, address: &str) -> io::Result<TcpStream> {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((own, 0)).into())?;
+    socket.connect_timeout(&address.into(), PATIENCE)?;
+    socket.set_tcp_nodelay(true)?;
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 /// Sends these bytes and reads one answer.
@@ -72,6 +89,28 @@ pub fn raw(address: &str, bytes: &[u8]) -> Option<Answer> {
     Answer::read(&mut stream)
 }
 
+/// A request's bytes.
+pub fn bytes(
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
+    for (name, value) in headers {
+        bytes.extend(format!("{name}: {value}\r\n").bytes());
+    }
+    bytes.extend(format!("Content-Length: {}\r\n\r\n", body.len()).bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// The path of a whole URL; one that is a path already stays.
+pub fn path_of(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| &rest[rest.find('/').unwrap()..])
+}
+
 pub fn request(
     address: &str,
     method: &str,
@@ -79,12 +118,7 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
-    let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n").into_bytes();
-    for (name, value) in headers {
-        bytes.extend(format!("{name}: {value}\r\n").bytes());
-    }
-    bytes.extend(format!("Content-Length: {}\r\n\r\n", body.len()).bytes());
-    bytes.extend(body);
+    let bytes = bytes(address, method, path, headers, body);
     raw(address, &bytes).unwrap_or_else(|| panic!("no answer to {method} {path}"))
 }
 
@@ -94,6 +128,5 @@ pub fn get(address: &str, path: &str) -> Answer {
 
 /// Posts to a path or a whole URL on this address.
 pub fn post(address: &str, url: &str, body: &str) -> Answer {
-    let path = url.split_once("://").map_or(url, |(_, rest)| &rest[rest.find('/').unwrap()..]);
-    request(address, "POST", path, &[("Content-Type", "application/json")], body.as_bytes())
+    request(address, "POST", path_of(url), &[("Content-Type", "application/json")], body.as_bytes())
 }

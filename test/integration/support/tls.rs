@@ -1,8 +1,7 @@
 //! A certificate authority for the test's one name, and clients that trust it alone.
 
-use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpStream};
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -12,9 +11,8 @@ use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslMethod, SslStream};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name, X509NameRef};
-use socket2::{Domain, Socket, Type};
 
-use super::Answer;
+use super::http::{Answer, bytes, connect_from, path_of};
 
 /// The name that all certificates are for.
 pub const NAME: &str = "gateway.test";
@@ -106,7 +104,7 @@ impl Authority {
 
 /// Connects to one address as to [`NAME`], verifying its certificate as every app does.
 pub struct Client {
-    address: SocketAddr,
+    address: String,
     connector: SslConnector,
     /// Where connections come from, among the many addresses of this machine.
     pub from: Ipv4Addr,
@@ -115,8 +113,8 @@ pub struct Client {
 impl Client {
     /// Connects to this address.
     pub fn new(address: &str, trust: &SslConnector) -> Self {
-        let address = address.parse().unwrap();
-        Client { address, connector: trust.clone(), from: Ipv4Addr::LOCALHOST }
+        let (address, connector) = (address.to_owned(), trust.clone());
+        Client { address, connector, from: Ipv4Addr::LOCALHOST }
     }
 
     /// The same from another address of this machine.
@@ -125,18 +123,8 @@ impl Client {
         self
     }
 
-    fn tcp(&self) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from((self.from, 0)).into()).unwrap();
-        socket.connect(&self.address.into())?;
-        let stream: TcpStream = socket.into();
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        Ok(stream)
-    }
-
     pub fn try_connect(&self) -> Result<SslStream<TcpStream>, String> {
-        let tcp = self.tcp().map_err(|error| error.to_string())?;
+        let tcp = connect_from(self.from, &self.address).map_err(|error| error.to_string())?;
         self.connector.connect(NAME, tcp).map_err(|error| error.to_string())
     }
 
@@ -162,14 +150,8 @@ impl Client {
         body: &[u8],
     ) -> Option<Answer> {
         let mut stream = self.try_connect().ok()?;
-        let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: {NAME}\r\n").into_bytes();
-        for (name, value) in headers {
-            bytes.extend(format!("{name}: {value}\r\n").bytes());
-        }
-        bytes.extend(format!("Content-Length: {}\r\n\r\n", body.len()).bytes());
-        bytes.extend(body);
         // The server may refuse before it has read everything.
-        let _ = stream.write_all(&bytes);
+        let _ = stream.write_all(&bytes(NAME, method, path, headers, body));
         Answer::read(&mut stream)
     }
 
@@ -190,8 +172,6 @@ impl Client {
 
     /// Posts to the path of a whole URL.
     pub fn post(&self, url: &str, body: &str) -> Answer {
-        let (_, rest) = url.split_once("://").unwrap();
-        let path = &rest[rest.find('/').unwrap()..];
-        self.request("POST", path, &[("Content-Type", "application/json")], body.as_bytes())
+        self.request("POST", path_of(url), &[("Content-Type", "application/json")], body.as_bytes())
     }
 }
