@@ -12,15 +12,6 @@ use crate::support::server::{Folder, KEY, command};
 use crate::support::tls::self_signed;
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
 
-/// A folder with the server's key in order.
-pub fn furnished() -> Folder {
-    let folder = Folder::new();
-    let key = folder.0.join("server.key");
-    fs::write(&key, KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
-    mode(&folder, "server.key", 0o600);
-    folder
-}
-
 fn mode(folder: &Folder, name: &str, mode: u32) {
     fs::set_permissions(folder.0.join(name), fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -92,7 +83,7 @@ impl Drop for Least<'_> {
 fn an_installation_as_the_readme_has_it_is_well() {
     let schema = Schema::new();
     let least = Least::new(&schema);
-    let folder = furnished();
+    let folder = Folder::furnished();
     let mut settings = least.settings().to_vec();
     settings.push(("GATEWAY_LIMITS_MAX_CONNECTIONS", "10"));
     let (code, said) = check(&folder, &[], &settings);
@@ -130,7 +121,7 @@ fn a_later_be_without_a_table_of_platforms_needs_no_right_on_it() {
         schema.execute(change);
     }
     let least = Least::new(&schema);
-    let (code, said) = check(&furnished(), &[], &least.settings());
+    let (code, said) = check(&Folder::furnished(), &[], &least.settings());
     assert_eq!(code, Some(0), "{said}");
     finding(&said, "good", "wallets holds their names");
     let server = Server::start(&schema, &least.settings());
@@ -148,7 +139,7 @@ fn what_is_wrong_in_the_databases_is_told_with_its_remedy() {
         let schema = Schema::new();
         let least = Least::new(&schema);
         change(&schema, &least.name);
-        let (code, said) = check(&furnished(), &[], &least.settings());
+        let (code, said) = check(&Folder::furnished(), &[], &least.settings());
         let (line, next) = finding(&said, mark, what);
         assert!(next.contains("remedy: ") && next.contains(remedy), "{line}\n{next}");
         assert_eq!(code, Some(i32::from(mark == "problem")), "{said}");
@@ -220,7 +211,7 @@ fn what_is_wrong_in_the_databases_is_told_with_its_remedy() {
 
 #[test]
 fn a_database_that_is_away_is_a_problem_but_not_offline() {
-    let folder = furnished();
+    let folder = Folder::furnished();
     let nowhere = [("GATEWAY_MYSQL_HOST", "127.0.0.1"), ("GATEWAY_MYSQL_PORT", "1")];
     let (code, said) = check(&folder, &[], &nowhere);
     assert_eq!(code, Some(1), "{said}");
@@ -234,7 +225,7 @@ fn a_database_that_is_away_is_a_problem_but_not_offline() {
 #[test]
 fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
     let find = |furnish: &dyn Fn(&Folder), mark: &str, what: &str, remedy: &str| {
-        let folder = furnished();
+        let folder = Folder::furnished();
         furnish(&folder);
         let (code, said) = check(&folder, &["--offline"], &[]);
         let (line, next) = finding(&said, mark, what);
@@ -331,7 +322,7 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
 
 #[test]
 fn the_journal_is_told_how_much_a_finding_matters() {
-    let folder = furnished();
+    let folder = Folder::furnished();
     mode(&folder, "server.key", 0o644);
     fs::write(folder.0.join("gateway.ini"), "[tls]\ncertificate = no\n").unwrap();
     let script = "JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec \"$0\" check --offline >&2";
@@ -361,7 +352,7 @@ fn a_port_is_free_or_ours_or_a_strangers() {
     let run = |api: &str, sockets: &str| {
         let mut settings = schema.variables().to_vec();
         settings.extend([("GATEWAY_HTTP_LISTEN", api), ("GATEWAY_WEBSOCKET_LISTEN", sockets)]);
-        check(&furnished(), &[], &settings)
+        check(&Folder::furnished(), &[], &settings)
     };
     let (_, said) = run(&server.api, &server.sockets);
     finding(&said, "good", &format!("[http] listen = {} is held by a running", server.api));

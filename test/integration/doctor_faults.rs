@@ -1,7 +1,6 @@
 //! Planted faults, each found by `doctor` with its remedy. `-- --nocapture` prints the table.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::sync::Mutex;
 use std::thread;
 
@@ -12,7 +11,7 @@ use openssl::rsa::Rsa;
 
 use crate::support::doctor::{Examined, Fault, ORIGIN, Site, examine_in};
 use crate::support::proxy::{Kind, free_port};
-use crate::support::server::{Folder, KEY};
+use crate::support::server::Folder;
 use crate::support::tls::NAME;
 use crate::support::{Schema, Server, soak};
 
@@ -183,8 +182,7 @@ fn the_servers_own_settings_name_the_fault() {
         let pings = [("GATEWAY_LIMITS_PING_INTERVAL", "1"), ("GATEWAY_LIMITS_MISSED_PINGS", "100")];
         let quick = [&pings, settings].concat();
         let server = Server::start(&schema, &quick);
-        let folder = Folder::new();
-        fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let folder = Folder::furnished();
         let own = [("GATEWAY_ADMIN_LISTEN", &*server.admin)];
         let settings = [&own, &schema.variables()[..], &quick].concat();
         let url = format!("http://{}", server.api);

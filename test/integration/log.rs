@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::process::Signal;
 
-use crate::support::server::{Folder, KEY};
+use crate::support::server::Folder;
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request, until};
 
 /// A server whose standard error is systemd's journal, as far as it can tell.
@@ -129,9 +129,7 @@ fn matched(lines: &[String]) -> usize {
 #[test]
 fn fail2ban_finds_the_lines_that_the_server_wrote() {
     let schema = Schema::new();
-    let folder = Folder::new();
-    fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
-    let folder = Arc::new(folder);
+    let folder = Arc::new(Folder::furnished());
     let file = folder.0.join("gateway.log");
     // A file, which the server is asked to open anew meanwhile, as by logrotate.
     let settings = [TELL, ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", "")];
@@ -187,8 +185,7 @@ fn fail2ban_takes_the_jail() {
 #[test]
 fn the_file_is_opened_anew_at_sighup() {
     let schema = Schema::new();
-    let folder = Folder::new();
-    fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let folder = Folder::furnished();
     let (file, moved) = (folder.0.join("gateway.log"), folder.0.join("gateway.log.1"));
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     let mut child = crate::support::server::command(&folder)

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use rustix::process::Signal;
 
-use crate::support::server::{Folder, KEY};
+use crate::support::server::Folder;
 use crate::support::{Schema, Server, request, until};
 
 /// A server with its settings in a file, but for where it listens and its database.
 fn start(schema: &Schema, ini: &str) -> (Arc<Folder>, Server) {
-    let folder = Arc::new(Folder::new());
-    fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let folder = Arc::new(Folder::furnished());
     fs::write(folder.0.join("gateway.ini"), ini).unwrap();
     let server = Server::start_in(&folder, schema, &[]);
     (folder, server)
@@ -77,8 +76,7 @@ fn wrong_settings_leave_all_as_it_is() {
 #[test]
 fn the_log_level_is_taken_over() {
     let schema = Schema::new();
-    let folder = Arc::new(Folder::new());
-    fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let folder = Arc::new(Folder::furnished());
     let ini = |level: &str| {
         let text = format!("[log]\nlevel = {level}\nfailed_passwords = yes\n");
         fs::write(folder.0.join("gateway.ini"), text).unwrap();

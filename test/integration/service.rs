@@ -44,7 +44,7 @@ fn held() -> ([TcpListener; 2], [String; 2]) {
 #[test]
 fn systemd_hears_that_the_server_is_ready_lives_reloads_and_leaves() {
     let schema = Schema::new();
-    let folder = Server::furnished();
+    let folder = Arc::new(Folder::furnished());
     let path = folder.0.join("notify");
     let notified = UnixDatagram::bind(&path).unwrap();
     notified.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -73,7 +73,7 @@ fn systemd_hears_that_the_server_is_ready_lives_reloads_and_leaves() {
 #[test]
 fn a_listener_that_no_setting_names_is_refused_with_its_remedy() {
     let (listeners, [api, _]) = held();
-    let folder = Server::furnished();
+    let folder = Arc::new(Folder::furnished());
     let mut command = handed(&folder, [&listeners[0], &listeners[1]]);
     command.env("GATEWAY_HTTP_LISTEN", &api).env("GATEWAY_WEBSOCKET_LISTEN", "127.0.0.1:0");
     let output = command.output().unwrap();
@@ -158,7 +158,7 @@ fn once(api: SocketAddr, request: &[u8]) -> std::io::Result<u16> {
 fn a_restart_refuses_none_of_100_connecting_phones() {
     let schema = Schema::new();
     let (listeners, [api, sockets]) = held();
-    let folder = Server::furnished();
+    let folder = Arc::new(Folder::furnished());
     let settings = [
         ("GATEWAY_HTTP_LISTEN", api.as_str()),
         ("GATEWAY_WEBSOCKET_LISTEN", sockets.as_str()),

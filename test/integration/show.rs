@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use crate::check::{check, furnished};
+use crate::check::check;
+use crate::support::server::Folder;
 
 #[test]
 fn every_setting_is_shown_with_its_place_and_no_secret() {
-    let folder = furnished();
+    let folder = Folder::furnished();
     let text = "[mysql]\nhost = db\npassword = hunter2\n[mysql_be]\ndatabase = be\n";
     fs::write(folder.0.join("gateway.ini"), text).unwrap();
     let settings = [("MYSQL_BE_PASSWORD", "hunter3"), ("GATEWAY_LOG_LEVEL", "debug")];

@@ -4,7 +4,6 @@
 //! Each attack tells its figures on the screen. `TEST_LONG=1` attacks with 9,000 connections and a
 //! million requests, as `make attacks` does, else with as many as a test run has time for.
 
-use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,7 +17,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use crate::support::dashboard::Seen;
 use crate::support::http::{PATIENCE, connect_from};
-use crate::support::server::{Folder, KEY, command};
+use crate::support::server::{Folder, command};
 use crate::support::{
     Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, get, post, request, until,
 };
@@ -243,8 +242,7 @@ fn a_half_open_connection_ends_with_its_deadline_and_a_byte_a_moment_changes_not
 #[test]
 fn a_log_on_a_full_disk_stops_nobody() {
     let schema = Schema::new();
-    let folder = Folder::new();
-    fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let folder = Folder::furnished();
     // What cannot log cannot tell its ports: it gets an address of its own.
     let pid = std::process::id();
     let host = format!("127.{}.{}.2", 100 + pid / 256 % 100, pid % 256);

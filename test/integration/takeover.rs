@@ -91,7 +91,6 @@ fn definition(schema: &Schema) -> String {
 
 /// Runs the command in a folder that has the server's key; its code and all that it says.
 fn takeover(schema: &Schema, folder: &Folder, words: &[&str]) -> (Option<i32>, String) {
-    fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
     let output =
         command(folder).arg("takeover").args(words).envs(schema.variables()).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -115,7 +114,7 @@ const ODD: [&str; 6] = [
 
 #[test]
 fn a_table_as_the_contract_has_it_needs_nothing() {
-    let (schema, folder) = (fill(CONTRACT), Folder::new());
+    let (schema, folder) = (fill(CONTRACT), Folder::furnished());
     let before = (reading(&schema), definition(&schema));
     for words in [&["--dry-run"][..], &[]] {
         let (code, said) = takeover(&schema, &folder, words);
@@ -128,7 +127,7 @@ fn a_table_as_the_contract_has_it_needs_nothing() {
 
 #[test]
 fn a_table_of_peewee_is_changed_where_it_must_and_read_as_before() {
-    let (schema, folder) = (fill(PEEWEE), Folder::new());
+    let (schema, folder) = (fill(PEEWEE), Folder::furnished());
     let before = (reading(&schema), definition(&schema));
     let (code, said) = takeover(&schema, &folder, &["--dry-run"]);
     assert_eq!(code, Some(0), "{said}");
@@ -166,7 +165,7 @@ fn a_table_of_peewee_is_changed_where_it_must_and_read_as_before() {
 
 #[test]
 fn the_private_key_is_compared_with_the_certificate() {
-    let (schema, folder) = (Schema::new(), Folder::new());
+    let (schema, folder) = (Schema::new(), Folder::furnished());
     let path = folder.0.join("fullchain.pem");
     let check = |code, expected: &str| {
         let words = ["--dry-run", "--certificate", path.to_str().unwrap()];
@@ -185,7 +184,7 @@ fn the_private_key_is_compared_with_the_certificate() {
 
 #[test]
 fn what_stands_in_the_way_is_told_with_its_remedy_and_nothing_is_changed() {
-    let folder = Folder::new();
+    let folder = Folder::furnished();
     let check = |changes: &[&str], expected: &[&str]| {
         let schema = fill(PEEWEE);
         changes.iter().for_each(|change| schema.execute(change));

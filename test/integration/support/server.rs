@@ -42,6 +42,15 @@ impl Folder {
         fs::create_dir(&path).unwrap();
         Folder(path)
     }
+
+    /// With the key of all servers, for its owner alone.
+    pub fn furnished() -> Self {
+        let folder = Folder::new();
+        let key = folder.0.join("server.key");
+        fs::write(&key, KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+        folder
+    }
 }
 
 impl Drop for Folder {
@@ -77,7 +86,7 @@ fn wrapped(wrapper: &[String], folder: &Folder) -> Command {
 impl Server {
     /// Serves `schema`, with these settings beside.
     pub fn start(schema: &Schema, settings: &[(&str, &str)]) -> Self {
-        Server::start_in(&Server::furnished(), schema, settings)
+        Server::start_in(&Arc::new(Folder::furnished()), schema, settings)
     }
 
     /// The same in a folder that outlives this server, with the keys that are in it.
@@ -95,15 +104,8 @@ impl Server {
 
     /// As [`Self::start`], as the argument of another command.
     pub fn start_under(wrapper: &[String], schema: &Schema, settings: &[(&str, &str)]) -> Self {
-        let folder = Server::furnished();
+        let folder = Arc::new(Folder::furnished());
         Server::launch(wrapped(wrapper, &folder), &folder, schema, settings)
-    }
-
-    /// A folder with a key.
-    pub fn furnished() -> Arc<Folder> {
-        let folder = Folder::new();
-        fs::write(folder.0.join("server.key"), KEY.private_key_to_pem_pkcs8().unwrap()).unwrap();
-        Arc::new(folder)
     }
 
     /// Serves `schema` with this command, which runs in `folder`.
