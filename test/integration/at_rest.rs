@@ -16,7 +16,7 @@ use swob_gateway::store::at_rest::{Beside, Keys};
 
 use crate::support::phone::is_shared_key;
 use crate::support::schema::Row;
-use crate::support::server::{Folder, KEY, command};
+use crate::support::server::{Folder, command};
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
 
 const FIRST: &str = "0101010101010101010101010101010101010101010101010101010101010101";
@@ -73,8 +73,7 @@ fn plain_and_encrypted_rows_are_verified_side_by_side() {
     let server = Server::start(&schema, &[(SETTING, file.to_str().unwrap())]);
     let phone = Phone::new();
     let key = sync(&server, USER, &phone);
-    let pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
-    let body = phone.verification_body(&pem, &schema.msisdn_hash());
+    let body = phone.verification_body(&schema.msisdn_hash());
     let verify = |server: &Server| post(&server.api, "/v2/sync/users/verification", &body);
     let check = |column: &str| {
         schema.execute(&format!("UPDATE gateway_server_users SET shared_key = '{column}'"));

@@ -140,7 +140,7 @@ fn a_backup_is_restored_by_the_commands_of_the_readme() {
     assert!(said.ends_with("systemctl start swob-gateway.socket swob-gateway\n"), "{said}");
     assert_eq!(schema.rows(), before);
     let server = machine.serve();
-    let body = phone.verification_body(&server_pem, &schema.msisdn_hash());
+    let body = phone.verification_body_under(&server_pem, &schema.msisdn_hash());
     let answer = post(&server.api, "/v2/sync/users/verification", &body);
     assert_eq!(answer.status, 200, "{answer:?}\n{}", server.log());
     assert_eq!(open(&answer.json()), key);

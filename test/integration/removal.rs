@@ -5,7 +5,7 @@ use std::fs;
 use openssl::symm::{Cipher, encrypt};
 use serde_json::json;
 
-use crate::support::server::{Folder, KEY};
+use crate::support::server::Folder;
 use crate::support::{
     Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request, until,
 };
@@ -49,8 +49,7 @@ fn the_be_removes_a_user_and_may_repeat_it() {
         assert!(schema.rows().is_empty());
     }
     // The phone hears of it when it next asks, and may sync again.
-    let pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
-    let body = phone.verification_body(&pem, &number);
+    let body = phone.verification_body(&number);
     assert_eq!(post(&server.api, "/v2/sync/users/verification", &body).status, 403);
     sync(&server);
     assert_eq!(schema.rows().len(), 1);

@@ -47,7 +47,7 @@ fn sync(server: &Server) -> Synced {
 }
 
 fn verifies(server: &Server, schema: &Schema, synced: &Synced) -> bool {
-    let body = synced.phone.verification_body(&synced.server_pem, &schema.msisdn_hash());
+    let body = synced.phone.verification_body_under(&synced.server_pem, &schema.msisdn_hash());
     let answer = post(&server.api, "/v2/sync/users/verification", &body);
     let key = |answer: &Value| synced.phone.open(&answer["shared_key"], "sha256", "sha1");
     answer.status == 200 && key(&answer.json()) == synced.key
@@ -174,7 +174,7 @@ fn an_old_installations_key_is_added_to_a_running_server() {
 
     let folder = folder_with_key();
     let server = Server::start_in(&folder, &schema, &[]);
-    let body = synced.phone.verification_body(&synced.server_pem, &schema.msisdn_hash());
+    let body = synced.phone.verification_body_under(&synced.server_pem, &schema.msisdn_hash());
     let answer = post(&server.api, "/v2/sync/users/verification", &body);
     assert_eq!(answer.status, 400, "a key that is not in the ring: {answer:?}");
     let file = old.0.join("server.key");

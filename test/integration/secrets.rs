@@ -3,7 +3,6 @@
 use openssl::symm::{Cipher, encrypt};
 use serde_json::json;
 
-use crate::support::server::KEY;
 use crate::support::{
     Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, get, post, request, until,
 };
@@ -77,11 +76,10 @@ impl Flows<'_> {
 
     fn verifications(&mut self, phone: &Phone, stranger: &Phone) {
         const PATH: &str = "/v2/sync/users/verification";
-        let pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
         let number = self.number.clone();
-        let answer = self.post(PATH, &phone.verification_body(&pem, &number), 200);
+        let answer = self.post(PATH, &phone.verification_body(&number), 200);
         self.keep(phone, &answer);
-        self.post(PATH, &stranger.verification_body(&pem, &number), 403);
+        self.post(PATH, &stranger.verification_body(&number), 403);
         let clear = json!({ "msisdn": number, "msisdn_signature": phone.sign(&number) });
         self.post(PATH, &clear.to_string(), 400);
     }

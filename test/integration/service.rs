@@ -15,7 +15,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::dashboard::Seen;
 use crate::support::http::connect;
-use crate::support::server::{Folder, KEY, command};
+use crate::support::server::{Folder, command};
 use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, get, post, until};
 
 /// How many phones connect while the server restarts.
@@ -175,8 +175,7 @@ fn a_restart_refuses_none_of_100_connecting_phones() {
     let synced = post(&server.api, &dashboard.url(), &phone.one_step_body(PASSWORD));
     assert_eq!(synced.status, 200, "{synced:?}");
     drop(dashboard);
-    let pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
-    let body: Arc<str> = phone.verification_body(&pem, &schema.msisdn_hash()).into();
+    let body: Arc<str> = phone.verification_body(&schema.msisdn_hash()).into();
 
     let crowd = Arc::new(Crowd {
         over: AtomicBool::new(false),

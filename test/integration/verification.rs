@@ -22,10 +22,6 @@ fn synced(server: &Server) -> (Phone, String) {
     (phone, key)
 }
 
-fn server_pem() -> String {
-    String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap()
-}
-
 fn ask(server: &Server, msisdn: &str, signature: &str) -> Answer {
     let body = json!({ "msisdn": msisdn, "msisdn_signature": signature });
     post(&server.api, PATH, &body.to_string())
@@ -41,7 +37,7 @@ fn a_genuine_phone_gets_its_key_again() {
     let server = Server::start(&schema, &[]);
     let (phone, key) = synced(&server);
     let number = schema.msisdn_hash();
-    let body = phone.verification_body(&server_pem(), &number);
+    let body = phone.verification_body(&number);
     assert!(body.contains("\\n") && body.contains("\\/"), "{body}");
     for headers in [&[][..], &[("Content-Type", "application/json; charset=utf-8")]] {
         let answer = request(&server.api, "POST", PATH, headers, body.as_bytes());

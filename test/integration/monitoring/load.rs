@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::support::dashboard::Seen;
 use crate::support::prometheus::Prometheus;
-use crate::support::server::KEY;
 use crate::support::{Dashboard, PASSWORD, Phone, Server, USER, get, post};
 
 /// Codes and pauses so short that one can wait for their ends.
@@ -28,7 +27,6 @@ pub struct Load {
 struct Crowd {
     api: String,
     phone: Phone,
-    server_pem: String,
     strangers: AtomicUsize,
 }
 
@@ -37,7 +35,6 @@ impl Load {
         let crowd = Arc::new(Crowd {
             api: server.api.clone(),
             phone: Phone::new(),
-            server_pem: String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap(),
             strangers: AtomicUsize::new(0),
         });
         let over = Arc::new(AtomicBool::new(false));
@@ -143,7 +140,7 @@ impl Crowd {
 
     fn checks_its_key(&self) {
         let path = "/v2/sync/users/verification";
-        let body = self.phone.verification_body(&self.server_pem, &"0".repeat(128));
+        let body = self.phone.verification_body(&"0".repeat(128));
         post(&self.api, path, &body);
     }
 }

@@ -49,8 +49,14 @@ impl Phone {
         wrapped(&STANDARD.encode(signer.sign_oneshot_to_vec(text.as_bytes()).unwrap()))
     }
 
-    /// The question for this phone's key, as Android writes it, under a key of the server's.
-    pub fn verification_body(&self, server_pem: &str, msisdn_hash: &str) -> String {
+    /// The question for this phone's key, as Android writes it.
+    pub fn verification_body(&self, msisdn_hash: &str) -> String {
+        let server_pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
+        self.verification_body_under(&server_pem, msisdn_hash)
+    }
+
+    /// The same under a key that the phone has seen before.
+    pub fn verification_body_under(&self, server_pem: &str, msisdn_hash: &str) -> String {
         let server = PKey::public_key_from_pem(server_pem.as_bytes()).unwrap();
         let msisdn = seal(&server, msisdn_hash, "sha256", "sha256");
         json!({
