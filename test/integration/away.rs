@@ -2,12 +2,11 @@
 //! serves again when they are back; `GET` and sockets go on meanwhile.
 
 use std::net::{TcpListener, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::dashboard::Seen;
 use crate::support::{
-    Answer, Dashboard, Mariadb, PASSWORD, Phone, Schema, Server, USER, get, post, until,
+    Answer, Dashboard, Mariadb, PASSWORD, Phone, Schema, Server, USER, at_once, get, post, until,
 };
 
 /// The longest that a phone may wait where the database is gone.
@@ -68,21 +67,13 @@ fn one_is_sent_away_at_once(server: &Server, scans: &[Scan]) -> Duration {
 
 /// Many phones at once: the longest wait of one.
 fn all_are_sent_away(server: &Server, scans: &[Scan], within: Duration) -> Duration {
-    thread::scope(|scope| {
-        let ask = |scan| scope.spawn(move || Scan::is_sent_away(scan, server, within));
-        let threads: Vec<_> = scans.iter().map(ask).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
-    })
+    at_once(scans, |scan| scan.is_sent_away(server, within)).into_iter().max().unwrap()
 }
 
 /// Every connection of the server's pool is open and idle.
 fn warm(server: &Server, phone: &Phone) {
     let scans: Vec<_> = (0..16).map(|_| Scan::new(server, phone)).collect();
-    thread::scope(|scope| {
-        for scan in scans {
-            scope.spawn(|| scan.finish(server));
-        }
-    });
+    at_once(scans, |scan| scan.finish(server));
 }
 
 /// What needs no database is served as ever: a session opens, a phone begins.

@@ -7,7 +7,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::dashboard::Seen;
 use crate::support::phone::is_shared_key;
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
+use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, at_once, post, until};
 
 #[test]
 fn of_two_phones_at_one_url_at_once_exactly_one_syncs() {
@@ -51,11 +51,7 @@ fn an_exact_repeat_at_the_same_moment_is_answered_and_stored_once() {
     let url = dashboard.url();
     let phone = Phone::new();
     let body = phone.one_step_body(PASSWORD);
-    let statuses = thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..6).map(|_| scope.spawn(|| post(&server.api, &url, &body).status)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-    });
+    let statuses = at_once(0..6, |_| post(&server.api, &url, &body).status);
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| [200, 404].contains(status)), "{statuses:?}");
     assert_eq!(post(&server.api, &url, &body).status, 404);
@@ -72,11 +68,7 @@ fn a_password_sent_many_times_at_once_is_not_judged_once_the_tries_are_used_up()
     for _ in 0..5 {
         let mut dashboard = Dashboard::open(&server.session(USER));
         let (url, right) = (dashboard.url(), phone.one_step_body(PASSWORD));
-        let statuses = thread::scope(|scope| {
-            let send = || post(&server.api, &url, &right).status;
-            let threads: Vec<_> = (0..40).map(|_| scope.spawn(send)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-        });
+        let statuses = at_once(0..40, |_| post(&server.api, &url, &right).status);
         assert!(statuses.iter().all(|status| *status == 429), "{statuses:?}");
     }
     assert!(schema.rows().is_empty());
@@ -92,16 +84,8 @@ fn a_wrong_password_is_repeated_and_then_corrected_at_the_same_url() {
     let wrong = phone.one_step_body("wrong");
     let answers: Vec<_> = (0..20).map(|_| post(&server.api, &url, &wrong)).collect();
     assert!(answers.iter().all(|answer| answer.status == 401 && answer.body == answers[0].body));
-    let at_once = thread::scope(|scope| {
-        let wrong = phone.one_step_body("wrong again");
-        let (server, url) = (&server, &url);
-        let again: Vec<_> = (0..6)
-            .map(|_| wrong.clone())
-            .map(|body| scope.spawn(move || post(&server.api, url, &body).status))
-            .collect();
-        again.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-    });
-    assert_eq!(at_once, [401; 6]);
+    let wrong = phone.one_step_body("wrong again");
+    assert_eq!(at_once(0..6, |_| post(&server.api, &url, &wrong).status), [401; 6]);
     assert!(schema.rows().is_empty());
     let answer = post(&server.api, &url, &phone.one_step_body(PASSWORD));
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -131,17 +115,13 @@ fn many_phones_sync_at_once_and_each_gets_its_own_key() {
     let server =
         Server::start(&schema, &[("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "40")]);
     let phone = Phone::new();
-    let keys = thread::scope(|scope| {
-        let sync = || {
-            let mut dashboard = Dashboard::open(&server.session(USER));
-            let url = dashboard.url();
-            let answer = phone.sync(&server.api, &url);
-            assert_eq!(answer.status, 200, "{answer:?}");
-            dashboard.expect(&[Seen::Text("201- pause".into()), Seen::Text("200- ack".into())]);
-            phone.open(&answer.json()["shared_key"], "sha256", "sha1")
-        };
-        let threads: Vec<_> = (0..24).map(|_| scope.spawn(sync)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    let keys = at_once(0..24, |_| {
+        let mut dashboard = Dashboard::open(&server.session(USER));
+        let url = dashboard.url();
+        let answer = phone.sync(&server.api, &url);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        dashboard.expect(&[Seen::Text("201- pause".into()), Seen::Text("200- ack".into())]);
+        phone.open(&answer.json()["shared_key"], "sha256", "sha1")
     });
     assert!(keys.iter().all(|key| is_shared_key(key)));
     let mut distinct = keys.clone();

@@ -2,7 +2,6 @@
 //! is evicted, the newcomer is refused).
 
 use std::io::Write as _;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tungstenite::Message;
@@ -10,7 +9,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::dashboard::Seen;
 use crate::support::http::connect;
-use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request};
+use crate::support::{
+    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, at_once, post, request,
+};
 
 /// One try of a user's password at a session of its own.
 fn attempt(server: &Server, user: &str, password: &str) -> Answer {
@@ -91,14 +92,8 @@ fn tries_side_by_side_do_not_outrun_the_limit() {
         })
         .collect();
     let wrong: Vec<_> = dashboards.iter().map(|_| phone.one_step_body("wrong")).collect();
-    let statuses = thread::scope(|scope| {
-        let tries = dashboards.iter().zip(&wrong).map(|((url, _), body)| {
-            let api = &server.api;
-            scope.spawn(move || post(api, url, body).status)
-        });
-        let tries: Vec<_> = tries.collect();
-        tries.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-    });
+    let tries = dashboards.iter().map(|(url, _)| url).zip(&wrong);
+    let statuses = at_once(tries, |(url, body)| post(&server.api, url, body).status);
     assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 3, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 9, "{statuses:?}");
 }

@@ -19,7 +19,7 @@ use crate::support::dashboard::Seen;
 use crate::support::http::{PATIENCE, connect_from};
 use crate::support::server::{Folder, command};
 use crate::support::{
-    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, get, post, request, until,
+    Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, at_once, get, post, request, until,
 };
 
 /// A dashboard that is served during an attack has as many codes as it needs.
@@ -358,7 +358,7 @@ fn a_dashboard_that_pings_each_second_is_served() {
 
 #[test]
 fn a_flood_of_gets_leaves_the_memory_where_it_was() {
-    const AT_ONCE: usize = 4;
+    const AT_ONCE: u8 = 4;
     let schema = Schema::new();
     let server = Server::start(&schema, &SETTINGS);
     let flood = |number: usize, time: Duration| {
@@ -366,7 +366,7 @@ fn a_flood_of_gets_leaves_the_memory_where_it_was() {
         let one = |n| {
             let mut stream = connect_from(Ipv4Addr::new(127, 3, 0, n), &server.api).unwrap();
             let mut asked = 0;
-            while asked < number / AT_ONCE && begun.elapsed() < time {
+            while asked < number / usize::from(AT_ONCE) && begun.elapsed() < time {
                 let ask = format!("GET /v2/sync/users/{n}-{asked} HTTP/1.1\r\nHost: x\r\n\r\n");
                 stream.write_all(ask.as_bytes()).unwrap();
                 assert_eq!(Answer::read(&mut stream).unwrap().status, 200);
@@ -374,11 +374,7 @@ fn a_flood_of_gets_leaves_the_memory_where_it_was() {
             }
             asked
         };
-        thread::scope(|scope| {
-            let threads: Vec<_> =
-                (1..=AT_ONCE).map(|n| scope.spawn(move || one(u8::try_from(n).unwrap()))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
-        })
+        at_once(1..=AT_ONCE, one).into_iter().sum::<usize>()
     };
     let mut bystander = Bystander::new(&server);
     // The first ones pay for threads, buffers and the allocator's own.
@@ -387,7 +383,7 @@ fn a_flood_of_gets_leaves_the_memory_where_it_was() {
     let mut asked = 0;
     let figures = bystander.watch(&server, || asked = flood(number, Duration::from_secs(time)));
     let after = server.resident();
-    tell(&format!("{asked} GETs"), AT_ONCE, &figures, after);
+    tell(&format!("{asked} GETs"), AT_ONCE.into(), &figures, after);
     assert!(after < figures.before + (1 << 20), "{} bytes, then {after}", figures.before);
     assert_eq!(request(&server.api, "GET", "/", &[], b"").status, 200);
 }

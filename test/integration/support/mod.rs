@@ -33,6 +33,18 @@ pub fn soak() -> bool {
     std::env::var("TEST_SOAK").is_ok()
 }
 
+/// Does this with each of these at once, in threads.
+pub fn at_once<I: Send, T: Send>(
+    each: impl IntoIterator<Item = I>,
+    work: impl Fn(I) -> T + Sync,
+) -> Vec<T> {
+    thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = each.into_iter().map(|it| scope.spawn(move || work(it))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
 /// Waits until a condition holds; a test that waits in vain fails by name.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
