@@ -13,7 +13,7 @@ use openssl::rsa::Padding;
 use rand::seq::SliceRandom as _;
 
 use support::server::KEY;
-use support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+use support::{PASSWORD, Phone, Schema, Server, USER, post};
 
 #[path = "integration/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the harness is shared with the integration tests")]
@@ -112,8 +112,7 @@ fn prepare(schema: &Schema) {
 }
 
 fn sample(server: &Server, phone: &Phone, group: &Group) -> f64 {
-    let mut dashboard = Dashboard::open(&server.session(group.user));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(group.user);
     let body = serde_json::json!({
         "public_key": phone.pem,
         "mgf1ParameterSpec": "sha256",

@@ -17,7 +17,7 @@ use swob_gateway::store::at_rest::{Beside, Keys};
 use crate::support::phone::is_shared_key;
 use crate::support::schema::Row;
 use crate::support::server::{Folder, command};
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
+use crate::support::{PASSWORD, Phone, Schema, Server, USER, post, until};
 
 const FIRST: &str = "0101010101010101010101010101010101010101010101010101010101010101";
 const SECOND: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
@@ -31,8 +31,7 @@ fn open(keys: &Keys, row: &Row) -> String {
 
 /// Syncs with a phone and returns its key.
 fn sync(server: &Server, user: &str, phone: &Phone) -> String {
-    let mut dashboard = Dashboard::open(&server.session(user));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(user);
     let answer = post(&server.api, &url, &phone.one_step_body(PASSWORD));
     assert_eq!(answer.status, 200, "{answer:?}");
     phone.open(&answer.json()["shared_key"], "sha256", "sha1")

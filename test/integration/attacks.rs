@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::support::http::{connect, raw};
-use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, get, until};
+use crate::support::{Answer, PASSWORD, Phone, Schema, Server, USER, get, until};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 /// What an attack may add to the resident memory; the attacks on memory send many times as much.
@@ -123,8 +123,7 @@ fn bodies_that_never_come_hold_nobody_else_up() {
             held.push(stream);
         }
         // A whole handshake, too.
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let url = dashboard.url();
+        let (_dashboard, url) = server.code(USER);
         let phone = Phone::new();
         let sealed = phone.one_step_body(PASSWORD);
         assert_eq!(crate::support::post(&server.api, &url, &sealed).status, 200);

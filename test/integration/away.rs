@@ -28,8 +28,7 @@ struct Scan {
 
 impl Scan {
     fn new(server: &Server, phone: &Phone) -> Self {
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let url = dashboard.url();
+        let (mut dashboard, url) = server.code(USER);
         assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
         assert_eq!(dashboard.next(), Seen::Text("201- pause".into()));
         Scan { dashboard, url }

@@ -2,7 +2,7 @@
 
 use crate::support::http::path_of;
 use crate::support::phone::is_shared_key;
-use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, request};
+use crate::support::{Answer, PASSWORD, Phone, Schema, Server, USER, post, request};
 
 /// A string as Android's JSON writer writes it: with `/` escaped too.
 fn android(text: &str) -> String {
@@ -19,8 +19,7 @@ fn members(answer: &Answer) -> Vec<String> {
 fn two_step_android_syncs() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     let kind = [("Content-Type", "application/json; charset=utf-8")];
     let first = format!("{{\"public_key\":{}}}", android(&phone.pem));
@@ -55,8 +54,7 @@ fn two_step_android_syncs() {
 fn ios_syncs() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
     let password = Phone::password(PASSWORD, "sha256", "sha256").replace('\n', "");
@@ -73,8 +71,7 @@ fn ios_syncs() {
 fn one_step_android_syncs() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     let body = format!(
         "{{\"public_key\":{},\"mgf1ParameterSpec\":\"sha256\",\"password\":{}}}",
@@ -91,8 +88,7 @@ fn one_step_android_syncs() {
 fn a_shell_pastes_a_pem_with_raw_newlines_and_no_content_type() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     let body = format!("{{\"public_key\":\"{}\"}}", phone.pem);
     assert!(body.contains('\n'));
@@ -106,8 +102,7 @@ fn a_shell_pastes_a_pem_with_raw_newlines_and_no_content_type() {
 fn the_three_paths_of_a_session_are_one_resource() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let base = url.strip_suffix("/handshake").unwrap();
     let phone = Phone::new();
     for form in [base.to_owned(), format!("{base}/"), format!("{base}/handshake")] {

@@ -5,14 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::server::{Folder, command};
-use crate::support::{
-    Answer, Dashboard, Mariadb, PASSWORD, Phone, Schema, Server, USER, post, until,
-};
+use crate::support::{Answer, Mariadb, PASSWORD, Phone, Schema, Server, USER, post, until};
 
 /// The answer to a phone's password.
 fn sync(server: &Server) -> Answer {
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     post(&server.api, &url, &Phone::new().one_step_body(PASSWORD))
 }
 
@@ -77,8 +74,8 @@ fn a_phone_that_has_given_up_keeps_the_key_that_the_table_has() {
     let alone = ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", "1/1h");
     let server = Server::start(&schema, &[("GATEWAY_LOG_LEVEL", "trace"), alone]);
     let phone = Phone::new();
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let (url, body) = (dashboard.url(), phone.one_step_body(PASSWORD));
+    let (_dashboard, url) = server.code(USER);
+    let body = phone.one_step_body(PASSWORD);
     let (second, first) = thread::scope(|scope| {
         let first = scope.spawn(|| post(&server.api, &url, &body));
         until("the first is under way", || server.log().contains("private key used"));

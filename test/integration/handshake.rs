@@ -14,8 +14,7 @@ fn of_two_phones_at_one_url_at_once_exactly_one_syncs() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
     for _ in 0..8 {
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let url = dashboard.url();
+        let (mut dashboard, url) = server.code(USER);
         let phones = [Phone::new(), Phone::new()];
         let bodies = phones.each_ref().map(|phone| phone.one_step_body(PASSWORD));
         let start = Barrier::new(2);
@@ -47,8 +46,7 @@ fn of_two_phones_at_one_url_at_once_exactly_one_syncs() {
 fn an_exact_repeat_at_the_same_moment_is_answered_and_stored_once() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     let body = phone.one_step_body(PASSWORD);
     let statuses = at_once(0..6, |_| post(&server.api, &url, &body).status);
@@ -66,8 +64,8 @@ fn a_password_sent_many_times_at_once_is_not_judged_once_the_tries_are_used_up()
     let wrong = phone.one_step_body("wrong");
     assert_eq!(post(&server.api, &dashboard.url(), &wrong).status, 401);
     for _ in 0..5 {
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let (url, right) = (dashboard.url(), phone.one_step_body(PASSWORD));
+        let (_dashboard, url) = server.code(USER);
+        let right = phone.one_step_body(PASSWORD);
         let statuses = at_once(0..40, |_| post(&server.api, &url, &right).status);
         assert!(statuses.iter().all(|status| *status == 429), "{statuses:?}");
     }
@@ -78,8 +76,7 @@ fn a_password_sent_many_times_at_once_is_not_judged_once_the_tries_are_used_up()
 fn a_wrong_password_is_repeated_and_then_corrected_at_the_same_url() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (mut dashboard, url) = server.code(USER);
     let phone = Phone::new();
     let wrong = phone.one_step_body("wrong");
     let answers: Vec<_> = (0..20).map(|_| post(&server.api, &url, &wrong)).collect();
@@ -96,8 +93,7 @@ fn a_wrong_password_is_repeated_and_then_corrected_at_the_same_url() {
 fn six_different_wrong_passwords_are_one_too_many_for_a_session() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", "")]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
     for n in 0..5 {
@@ -116,8 +112,7 @@ fn many_phones_sync_at_once_and_each_gets_its_own_key() {
         Server::start(&schema, &[("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "40")]);
     let phone = Phone::new();
     let keys = at_once(0..24, |_| {
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let url = dashboard.url();
+        let (mut dashboard, url) = server.code(USER);
         let answer = phone.sync(&server.api, &url);
         assert_eq!(answer.status, 200, "{answer:?}");
         dashboard.expect(&[Seen::Text("201- pause".into()), Seen::Text("200- ack".into())]);
@@ -137,8 +132,7 @@ fn many_phones_sync_at_once_and_each_gets_its_own_key() {
 fn a_table_that_is_gone_stores_nothing_acknowledges_nothing_and_says_so_in_the_log() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (mut dashboard, url) = server.code(USER);
     let phone = Phone::new();
     schema.execute("RENAME TABLE gateway_server_users TO elsewhere");
     let answer = phone.sync(&server.api, &url);

@@ -116,8 +116,7 @@ fn the_server_starts_without_its_database_and_serves_when_it_comes() {
     let schema = Schema::empty();
     let server = Server::start(&schema, &[]);
     assert!(server.log().contains("database not ready"), "{}", server.log());
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     let away = phone.sync(&server.api, &url);
     assert_eq!((away.status, away.body.len()), (503, 0), "{away:?}");

@@ -15,8 +15,7 @@ use crate::support::{
 
 /// One try of a user's password at a session of its own.
 fn attempt(server: &Server, user: &str, password: &str) -> Answer {
-    let mut dashboard = Dashboard::open(&server.session(user));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(user);
     post(&server.api, &url, &Phone::new().one_step_body(password))
 }
 
@@ -57,8 +56,7 @@ fn a_right_password_begins_anew_and_an_exact_repeat_counts_once() {
         }
         assert_eq!(attempt(&server, USER, PASSWORD).status, 200);
     }
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     let wrong = phone.one_step_body("wrong");
     for _ in 0..10 {
@@ -71,8 +69,7 @@ fn a_right_password_begins_anew_and_an_exact_repeat_counts_once() {
 fn a_ciphertext_that_does_not_open_is_no_wrong_password() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", "1/1h")]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     let garbled = serde_json::json!({ "public_key": phone.pem, "password": "AAAA".repeat(86) });
     assert_eq!(post(&server.api, &url, &garbled.to_string()).status, 400);

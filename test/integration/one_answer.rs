@@ -2,7 +2,7 @@
 //! (contract §3). `make timing` compares the times.
 
 use crate::support::server::Folder;
-use crate::support::{Answer, Dashboard, PASSWORD, Phone, Schema, Server, USER, post, until};
+use crate::support::{Answer, PASSWORD, Phone, Schema, Server, USER, post, until};
 
 /// What one refused handshake cost the server, and what it told.
 #[derive(Debug, PartialEq)]
@@ -54,8 +54,7 @@ impl Watched {
 
     /// One one-step handshake at a session of its own.
     fn trace(&self, user: &str, body: impl FnOnce(&Phone) -> String) -> Trace {
-        let mut dashboard = Dashboard::open(&self.server.session(user));
-        let url = dashboard.url();
+        let (_dashboard, url) = self.server.code(user);
         let body = body(&Phone::new());
         let count = |what: &str| self.server.log().matches(what).count();
         let (selects, keys, hashes) =

@@ -1,7 +1,7 @@
 //! The sync page as a browser asks for it; test/browser has the browser itself.
 
 use crate::support::http::raw;
-use crate::support::{Answer, Dashboard, Schema, Server, USER, get, post, request};
+use crate::support::{Answer, Schema, Server, USER, get, post, request};
 
 const PAGE: (&str, &str) = ("GATEWAY_PAGE_ENABLED", "yes");
 
@@ -64,8 +64,7 @@ fn the_page_comes_with_a_strict_policy_and_the_root_leads_to_it() {
 fn a_code_is_drawn_and_its_session_stays_out_of_the_log() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[PAGE]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let picture = post(&server.api, "/sync/qr", &url);
     assert_eq!(picture.status, 200, "{picture:?}");
     assert_eq!(picture.header("content-type"), Some("image/svg+xml"));

@@ -43,8 +43,7 @@ fn every_refusal_has_its_status_and_its_reason() {
         Server::start(&schema, &[("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "200")]);
     let mut table = Table { server: &server, lines: Vec::new() };
     let api = &server.api;
-    let mut shown = Dashboard::open(&server.session(USER));
-    let url = shown.url();
+    let (_shown, url) = server.code(USER);
 
     let mut body = |input: &str, body: &str| {
         table.enter(input, &post(api, &url, body), 400);
@@ -139,8 +138,7 @@ fn a_rotated_and_an_expired_session_are_unknown() {
 fn a_body_that_is_refused_pauses_nothing() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let bad = json!({ "public_key": Phone::new().pem, "password": "YQ==" }).to_string();
     assert_eq!(post(&server.api, &url, &bad).status, 400);
     let other = Phone::new();

@@ -40,8 +40,8 @@ fn finish(server: &Server, url: &str, phone: Phone, server_pem: String) -> Synce
 }
 
 fn sync(server: &Server) -> Synced {
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let (url, phone) = (dashboard.url(), Phone::new());
+    let (_dashboard, url) = server.code(USER);
+    let phone = Phone::new();
     let server_pem = begin(server, &url, &phone);
     finish(server, &url, phone, server_pem)
 }
@@ -130,8 +130,8 @@ fn a_key_is_swapped_under_open_sockets_and_a_handshake_under_way() {
     let schema = Schema::new();
     let folder = folder_with_key();
     let server = Server::start_in(&folder, &schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let (url, phone) = (dashboard.url(), Phone::new());
+    let (mut dashboard, url) = server.code(USER);
+    let phone = Phone::new();
     let server_pem = begin(&server, &url, &phone);
     let pem = renew(&folder.0.join("server.key"));
     server.signal(Signal::HUP);

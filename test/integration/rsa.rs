@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::support::phone::is_shared_key;
 use crate::support::server::{Folder, KEY, command};
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+use crate::support::{PASSWORD, Phone, Schema, Server, USER, post};
 
 #[test]
 fn each_pair_of_digests_goes_up_and_comes_down() {
@@ -15,8 +15,7 @@ fn each_pair_of_digests_goes_up_and_comes_down() {
     for oaep in ["sha1", "sha256"] {
         for up in ["sha1", "sha256"] {
             for down in ["sha1", "sha256"] {
-                let mut dashboard = Dashboard::open(&server.session(USER));
-                let url = dashboard.url();
+                let (_dashboard, url) = server.code(USER);
                 let body = serde_json::json!({
                     "public_key": phone.pem,
                     "password": Phone::password(PASSWORD, oaep, up),
@@ -40,8 +39,7 @@ fn each_pair_of_digests_goes_up_and_comes_down() {
 fn the_servers_key_is_the_one_of_its_pem_file() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let answer = post(&server.api, &url, &Phone::new().key_body()).json();
     let pem = String::from_utf8(KEY.public_key_to_pem().unwrap()).unwrap();
     assert_eq!(answer["public_key"], pem);
@@ -61,8 +59,7 @@ fn a_ciphertext_of_another_key_or_other_digests_is_one_400() {
     ];
     let mut answers = Vec::new();
     for password in bodies {
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let url = dashboard.url();
+        let (_dashboard, url) = server.code(USER);
         assert_eq!(post(&server.api, &url, &Phone::new().key_body()).status, 200);
         let body = serde_json::json!({ "password": password }).to_string();
         let answer = post(&server.api, &url, &body);

@@ -185,12 +185,10 @@ fn no_password_stays_in_the_memory_of_the_process() {
     let hash = swob_gateway::crypto::hmac_sha512_hex(SALT.as_bytes(), right.as_bytes());
     schema.execute(&format!("UPDATE users SET password = '{hash}' WHERE id = '{USER}'"));
     for (password, status) in [(&wrong, 401), (&right, 200), (&wrong, 401), (&right, 200)] {
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let url = dashboard.url();
+        let (_dashboard, url) = server.code(USER);
         let phone = Phone::new();
         assert_eq!(post(&server.api, &url, &phone.one_step_body(password)).status, status);
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let url = dashboard.url();
+        let (_dashboard, url) = server.code(USER);
         assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
         assert_eq!(post(&server.api, &url, &Phone::password_body(password)).status, status);
     }

@@ -140,8 +140,7 @@ fn serves_newcomers(server: &Server, phone: &Phone) {
     }
     // A busy machine may be slower than the code on the screen.
     until("a newcomer syncs", || {
-        let mut dashboard = Dashboard::open(&server.session(USER));
-        let url = dashboard.url();
+        let (_dashboard, url) = server.code(USER);
         let status = post(&server.api, &url, &phone.one_step_body(PASSWORD)).status;
         assert!([200, 404].contains(&status), "{status}");
         status == 200

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use crate::support::server::{Folder, command};
-use crate::support::{Dashboard, Phone, Schema, Server, USER, post, until};
+use crate::support::{Phone, Schema, Server, USER, post, until};
 
 fn status(listen: &str) -> (Option<i32>, String, String) {
     let folder = Folder::new();
@@ -24,8 +24,7 @@ fn row<'a>(screen: &'a str, name: &str) -> &'a str {
 fn a_server_that_is_well_is_told_in_words() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let phone = Phone::new();
     assert_eq!(post(&server.api, &url, &phone.one_step_body("wrong")).status, 401);
     assert_eq!(phone.sync(&server.api, &url).status, 200);

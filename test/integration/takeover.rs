@@ -9,7 +9,7 @@ use openssl::rsa::Rsa;
 
 use crate::support::server::{Folder, KEY, command};
 use crate::support::tls::self_signed;
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+use crate::support::{PASSWORD, Phone, Schema, Server, USER, post};
 
 /// As the Python server's migration makes it (contract §6).
 const CONTRACT: &str = "CREATE TABLE gateway_server_users (
@@ -146,8 +146,7 @@ fn a_table_of_peewee_is_changed_where_it_must_and_read_as_before() {
 
     // Both servers write to it: this one a phone, the other as peewee does.
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let answer = post(&server.api, &url, &Phone::new().one_step_body(PASSWORD));
     assert_eq!(answer.status, 200, "{answer:?}");
     let others = |rows: Vec<Vec<String>>| -> Vec<Vec<String>> {

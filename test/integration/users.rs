@@ -1,11 +1,10 @@
 //! The users model: who is a user, and by which row of the BE (contract §1, §3, §6).
 
-use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
+use crate::support::{PASSWORD, Phone, Schema, Server, USER, post};
 
 /// The status of a whole two-step handshake of a user with a password.
 fn sync(server: &Server, user: &str, password: &str) -> u16 {
-    let mut dashboard = Dashboard::open(&server.session(user));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(user);
     let phone = Phone::new();
     assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
     post(&server.api, &url, &Phone::password_body(password)).status
@@ -48,8 +47,7 @@ fn a_user_without_exactly_one_verified_phone_is_refused_like_a_wrong_password() 
 fn platforms_are_told_apart_by_what_the_user_has_saved() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let answer = post(&server.api, &url, &Phone::new().one_step_body(PASSWORD)).json();
     let names = |list: &str| -> Vec<String> {
         let platforms = answer["user_platforms"][list].as_array().unwrap();
@@ -80,8 +78,7 @@ fn a_later_be_without_a_table_of_platforms_serves_as_well() {
     let salt = folder.0.join("salt");
     std::fs::write(&salt, "b7c1c9605b98de2b055b5a13ac22765e\nanother line\n").unwrap();
     let server = Server::start(&schema, &[("HASHING_SALT", salt.to_str().unwrap())]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (_dashboard, url) = server.code(USER);
     let answer = Phone::new().sync(&server.api, &url);
     assert_eq!(answer.status, 200, "{answer:?}");
     let platforms = &answer.json()["user_platforms"];

@@ -55,8 +55,7 @@ fn the_dashboard_sees_the_pause_the_ack_and_a_close_and_no_rotation_between() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "1.5")]);
     let phone = Phone::new();
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (mut dashboard, url) = server.code(USER);
     assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
@@ -72,8 +71,7 @@ fn the_dashboard_sees_the_pause_the_ack_and_a_close_and_no_rotation_between() {
 fn a_pause_without_an_ack_ends_with_a_close() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[("GATEWAY_SYNC_SESSION_PAUSED_TIMEOUT", "0.5")]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (mut dashboard, url) = server.code(USER);
     assert_eq!(post(&server.api, &url, &Phone::new().key_body()).status, 200);
     dashboard.expect(&[Seen::Text("201- pause".into()), Seen::Close(CloseCode::Normal)]);
     assert_eq!(post(&server.api, &url, &Phone::password_body(PASSWORD)).status, 404);
@@ -106,13 +104,11 @@ fn in_development_the_seeds_pair_opens_a_socket() {
 fn a_dashboard_that_leaves_takes_its_code_along_but_not_a_phone_that_has_begun() {
     let schema = Schema::new();
     let server = Server::start(&schema, &[]);
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (dashboard, url) = server.code(USER);
     drop(dashboard);
     until("the code is void", || post(&server.api, &url, "{\"password\":\"YQ==\"}").status == 404);
 
-    let mut dashboard = Dashboard::open(&server.session(USER));
-    let url = dashboard.url();
+    let (dashboard, url) = server.code(USER);
     let phone = Phone::new();
     assert_eq!(post(&server.api, &url, &phone.key_body()).status, 200);
     drop(dashboard);

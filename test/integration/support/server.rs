@@ -12,7 +12,7 @@ use std::thread;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 
-use super::{Schema, get, until};
+use super::{Dashboard, Schema, get, until};
 
 /// One key for all servers of a run: to make one takes a while.
 pub static KEY: LazyLock<PKey<Private>> =
@@ -174,6 +174,13 @@ impl Server {
         let answer = get(&self.api, &format!("/v2/sync/users/{user}"));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.text()
+    }
+
+    /// A dashboard at a new session of a user, and the URL of its QR code.
+    pub fn code(&self, user: &str) -> (Dashboard, String) {
+        let mut dashboard = Dashboard::open(&self.session(user));
+        let url = dashboard.url();
+        (dashboard, url)
     }
 
     /// What Prometheus would read.
