@@ -117,7 +117,7 @@ pub fn run(order: &Order, settings: &Config, out: &mut dyn Write) -> Result<(), 
     };
     let url = order.api.url("http", "");
     doctor.screen.line(&format!("{url}, as phones and dashboards meet it\n"));
-    doctor.examine()?;
+    doctor.examine().map_err(DoctorError::Own)?;
     match doctor.screen.finish(&url).map_err(DoctorError::Output)? {
         0 => Ok(()),
         problems => Err(DoctorError::Problems(problems)),
@@ -143,7 +143,7 @@ struct Doctor<'a> {
 }
 
 impl Doctor<'_> {
-    fn examine(&mut self) -> Result<(), DoctorError> {
+    fn examine(&mut self) -> Result<(), ClientError> {
         if !self.name() {
             return self.rest();
         }
@@ -156,7 +156,7 @@ impl Doctor<'_> {
         let mut outside = phone::Outside::default();
         // Once the QR code is there, nothing slow may come between: it changes, and the server
         // closes sockets that leave its pings unanswered.
-        let phone = Rsa::generate(2048).and_then(PKey::from_rsa).map_err(ClientError::from)?;
+        let phone = PKey::from_rsa(Rsa::generate(2048)?)?;
         let mut dashboard = self.dashboard()?;
         if let Some(dashboard) = &mut dashboard {
             self.handshake(dashboard, &phone, key.as_ref(), &mut outside)?;
@@ -170,7 +170,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    fn rest(&mut self) -> Result<(), DoctorError> {
+    fn rest(&mut self) -> Result<(), ClientError> {
         self.note("rest", "all that comes after this is not examined");
         Ok(())
     }
@@ -235,11 +235,5 @@ fn spell(time: Duration) -> String {
         format!("{} ms", time.as_millis())
     } else {
         format!("{:.1} s", time.as_secs_f64())
-    }
-}
-
-impl From<ClientError> for DoctorError {
-    fn from(error: ClientError) -> Self {
-        DoctorError::Own(error)
     }
 }

@@ -6,7 +6,7 @@ use openssl::ssl::SslRef;
 use openssl::x509::{X509, X509VerifyResult};
 
 use super::recipe::Topic;
-use super::{Doctor, DoctorError, Key, PATIENCE};
+use super::{Doctor, Key, PATIENCE};
 use crate::client::link::Link;
 use crate::client::{ClientError, Trust};
 use crate::finding::Finding;
@@ -29,7 +29,7 @@ const OTHER_NAME: [i32; 2] = [62, 64];
 
 impl Doctor<'_> {
     /// Judges the certificate and gives its key; `None` where no connection comes about.
-    pub(super) fn certificate(&mut self) -> Result<Option<Key>, DoctorError> {
+    pub(super) fn certificate(&mut self) -> Result<Option<Key>, ClientError> {
         let api = self.order.api.clone();
         if !api.secure {
             self.tell(
@@ -59,7 +59,7 @@ impl Doctor<'_> {
             return Ok(None);
         };
         self.trusted(ssl, &certificate)?;
-        let key = certificate.public_key().map_err(ClientError::from)?;
+        let key = certificate.public_key()?;
         let rsa = key.id() == Id::RSA && key.bits() >= BITS;
         if rsa {
             self.good("key", format!("the certificate is for an RSA key of {} bits", key.bits()));
@@ -99,7 +99,7 @@ impl Doctor<'_> {
         );
     }
 
-    fn trusted(&mut self, ssl: &SslRef, certificate: &X509) -> Result<(), DoctorError> {
+    fn trusted(&mut self, ssl: &SslRef, certificate: &X509) -> Result<(), ClientError> {
         let verdict = ssl.verify_result();
         let chain = ssl.peer_cert_chain().map_or(0, |chain| chain.len());
         let until = certificate.not_after().to_string();
@@ -118,7 +118,7 @@ impl Doctor<'_> {
             );
             return Ok(());
         }
-        let now = Asn1Time::days_from_now(0).map_err(ClientError::from)?;
+        let now = Asn1Time::days_from_now(0)?;
         let left = hours(&now, certificate.not_after())?;
         let whole = hours(certificate.not_before(), certificate.not_after())?;
         let told = if left < 72 { format!("{left} hours") } else { format!("{} days", left / 24) };

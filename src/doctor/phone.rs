@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use openssl::pkey::{PKey, Private, Public};
 use serde_json::json;
 
+use super::Doctor;
 use super::recipe::{Lines, Topic};
 use super::socket::Dashboard;
-use super::{Doctor, DoctorError};
 use crate::client::ClientError;
 use crate::client::exchange::{Answer, Request};
 use crate::client::phone::{android, pem, seal, wrap};
@@ -52,7 +52,7 @@ impl Doctor<'_> {
         phone: &PKey<Private>,
         certificate: Option<&PKey<Public>>,
         outside: &mut Outside,
-    ) -> Result<(), DoctorError> {
+    ) -> Result<(), ClientError> {
         let path = dashboard.qr.path.clone();
         let pem = pem(phone)?;
         let Some(first) = self.pause(dashboard, &path, &pem) else { return Ok(()) };
@@ -153,7 +153,7 @@ impl Doctor<'_> {
         path: &str,
         pem: &str,
         key: &PKey<Public>,
-    ) -> Result<Option<(u16, u64)>, DoctorError> {
+    ) -> Result<Option<(u16, u64)>, ClientError> {
         let password = format!("{:032x}", rand::random::<u128>());
         let sealed = wrap(&seal(key, password.as_bytes(), ONE_STEP)?);
         let body = android(&json!({
@@ -167,7 +167,7 @@ impl Doctor<'_> {
         &mut self,
         certificate: Option<&PKey<Public>>,
         outside: &mut Outside,
-    ) -> Result<(), DoctorError> {
+    ) -> Result<(), ClientError> {
         let Some(key) = outside.server.as_ref().or(certificate) else { return Ok(()) };
         let nobody = hmac_sha512_hex(&rand::random::<[u8; 32]>(), b"");
         let body = android(&json!({

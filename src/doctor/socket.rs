@@ -11,7 +11,7 @@ use tungstenite::http::HeaderValue;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::recipe::{Lines, Topic};
-use super::{Doctor, DoctorError, PATIENCE, spell};
+use super::{Doctor, PATIENCE, spell};
 use crate::client::link::{Link, resolve};
 use crate::client::url::Url;
 use crate::client::{ClientError, Trust};
@@ -100,7 +100,7 @@ impl Dashboard {
 
 impl Doctor<'_> {
     /// Opens a session and its socket, and judges the first frame.
-    pub(super) fn dashboard(&mut self) -> Result<Option<Dashboard>, DoctorError> {
+    pub(super) fn dashboard(&mut self) -> Result<Option<Dashboard>, ClientError> {
         let Some((text, url)) = self.session() else { return Ok(None) };
         let Some(mut socket) = self.open(&text, &url)? else { return Ok(None) };
         socket.get_mut().until(self.by(SOON));
@@ -140,7 +140,7 @@ impl Doctor<'_> {
         Ok(Some(Dashboard { socket, qr, heard: Instant::now() }))
     }
 
-    fn open(&mut self, text: &str, url: &Url) -> Result<Option<WebSocket<Link>>, DoctorError> {
+    fn open(&mut self, text: &str, url: &Url) -> Result<Option<WebSocket<Link>>, ClientError> {
         let to = &url.endpoint;
         let same = to.host.eq_ignore_ascii_case(&self.order.api.host);
         let deadline = self.by(PATIENCE);
@@ -161,8 +161,7 @@ impl Doctor<'_> {
         if *to != self.order.api {
             self.browsers(to, &link);
         }
-        let bad = |error| DoctorError::Own(ClientError::Socket(error));
-        let mut request = text.trim().into_client_request().map_err(bad)?;
+        let mut request = text.trim().into_client_request().map_err(ClientError::Socket)?;
         if let Some(origin) = self.allowed().first()
             && let Ok(origin) = HeaderValue::from_str(origin)
         {
