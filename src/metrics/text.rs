@@ -158,28 +158,17 @@ fn handshakes(text: &mut Text, counters: &Counters) {
 }
 
 fn connections(text: &mut Text, listeners: &[Listener]) {
-    type Told = (&'static str, &'static str, &'static str, fn(&Listener) -> f64);
-    let told: [Told; 3] = [
-        ("swob_gateway_connections", "gauge", "Connections that are open.", |l| count(l.live)),
-        (
-            "swob_gateway_connections_limit",
-            "gauge",
-            "How many may be: max_connections, or what the machine carries.",
-            |l| count(l.most),
-        ),
-        (
-            "swob_gateway_connections_turned_away_total",
-            "counter",
-            "Connections refused at max_connections or max_connections_per_address.",
-            |l| l.turned_away as f64,
-        ),
-    ];
-    for (name, kind, help, value) in told {
+    let mut each = |name, kind, help, value: fn(&Listener) -> f64| {
         text.begin(name, kind, help);
         for listener in listeners {
             text.sample(&[("listener", listener.name)], value(listener));
         }
-    }
+    };
+    each("swob_gateway_connections", "gauge", "Connections that are open.", |l| count(l.live));
+    let help = "How many may be: max_connections, or what the machine carries.";
+    each("swob_gateway_connections_limit", "gauge", help, |l| count(l.most));
+    let help = "Connections refused at max_connections or max_connections_per_address.";
+    each("swob_gateway_connections_turned_away_total", "counter", help, |l| l.turned_away as f64);
 }
 
 fn keys(text: &mut Text, reading: &Reading) {
