@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use openssl::ssl::SslStream;
 use tungstenite::client::IntoClientRequest;
-
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
+use super::http::{PATIENCE, connect};
 use super::tls::Client;
 
 pub struct Dashboard<S = TcpStream> {
@@ -30,15 +30,7 @@ impl Dashboard {
     /// Opens a `ws` URL, or says with which status it was refused.
     pub fn try_open(url: &str) -> Result<Self, u16> {
         let address = url.strip_prefix("ws://").unwrap().split('/').next().unwrap();
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        match tungstenite::client(url, stream) {
-            Ok((socket, _)) => Ok(Dashboard { socket }),
-            Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => {
-                Err(answer.status().as_u16())
-            }
-            Err(error) => panic!("{url}: {error}"),
-        }
+        Dashboard::upgrade(url, connect(address))
     }
 
     pub fn open(url: &str) -> Self {
@@ -57,13 +49,7 @@ impl Dashboard<SslStream<TcpStream>> {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        match tungstenite::client(request, client.connect()) {
-            Ok((socket, _)) => Ok(Dashboard { socket }),
-            Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => {
-                Err(answer.status().as_u16())
-            }
-            Err(error) => panic!("{url}: {error}"),
-        }
+        Dashboard::upgrade(request, client.connect())
     }
 
     pub fn open_tls(client: &Client, url: &str) -> Self {
@@ -82,12 +68,21 @@ impl Dashboard<SslStream<TcpStream>> {
                 other => panic!("an idle socket saw {other:?}"),
             }
         }
-        let patience = Some(Duration::from_secs(20));
-        self.socket.get_ref().get_ref().set_read_timeout(patience).unwrap();
+        self.socket.get_ref().get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
     }
 }
 
 impl<S: Read + Write> Dashboard<S> {
+    fn upgrade(request: impl IntoClientRequest, stream: S) -> Result<Self, u16> {
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Dashboard { socket }),
+            Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => {
+                Err(answer.status().as_u16())
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     pub fn next(&mut self) -> Seen {
         loop {
             match self.socket.read() {
