@@ -39,7 +39,6 @@ fn main() -> ExitCode {
         &[
             ("GATEWAY_LOG_LEVEL", "info"),
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", ""),
-            ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_ADDRESS", ""),
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_USER", ""),
         ],
     );

@@ -22,7 +22,6 @@ use support::server::{Folder, command};
 use support::{PASSWORD, Schema, Server, USER, get};
 
 const PAGE: (&str, &str) = ("GATEWAY_PAGE_ENABLED", "yes");
-const SLOW: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600");
 
 /// A running `phone`, which waits for its owner to type.
 struct Phone {
@@ -107,7 +106,7 @@ fn status(browser: &mut Chromium) -> String {
 #[test]
 fn a_person_syncs_from_the_front_door_on() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[PAGE, SLOW]);
+    let server = Server::start(&schema, &[PAGE]);
     let mut browser = Chromium::start();
     // It ends at the page, since / leads to it.
     browser.open(&format!("http://{}/", server.api));
@@ -178,7 +177,7 @@ fn codes_that_nobody_scans_expire_and_the_button_begins_again() {
 #[test]
 fn a_wrong_password_first_is_typed_again() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[PAGE, SLOW]);
+    let server = Server::start(&schema, &[PAGE]);
     let mut browser = Chromium::start();
     waiting(&mut browser, &server);
     let mut phone = Phone::scan(&decode(&browser.screenshot()));
@@ -193,7 +192,7 @@ fn a_wrong_password_first_is_typed_again() {
 #[test]
 fn a_server_that_restarts_is_said_and_the_button_begins_again() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[PAGE, SLOW]);
+    let server = Server::start(&schema, &[PAGE]);
     let mut browser = Chromium::start();
     waiting(&mut browser, &server);
     let (api, sockets) = (server.api.clone(), server.sockets.clone());
@@ -204,8 +203,7 @@ fn a_server_that_restarts_is_said_and_the_button_begins_again() {
     browser.press("Tab");
     browser.press("Enter");
     browser.until("state === 'refused'");
-    let there =
-        [PAGE, SLOW, ("GATEWAY_HTTP_LISTEN", &*api), ("GATEWAY_WEBSOCKET_LISTEN", &*sockets)];
+    let there = [PAGE, ("GATEWAY_HTTP_LISTEN", &*api), ("GATEWAY_WEBSOCKET_LISTEN", &*sockets)];
     let _server = Server::start(&schema, &there);
     browser.value("document.getElementById('again').click()");
     reaches(&mut browser, "waiting");
@@ -216,7 +214,7 @@ fn a_server_that_restarts_is_said_and_the_button_begins_again() {
 #[test]
 fn a_narrow_screen_shows_the_code_whole_and_opens_the_app() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[PAGE, SLOW]);
+    let server = Server::start(&schema, &[PAGE]);
     let mut browser = Chromium::start();
     browser.window(320, 640, 1.0, true);
     waiting(&mut browser, &server);
@@ -233,7 +231,7 @@ fn a_narrow_screen_shows_the_code_whole_and_opens_the_app() {
 #[test]
 fn french_is_spoken_to_those_who_like_it_or_switch() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[PAGE, SLOW]);
+    let server = Server::start(&schema, &[PAGE]);
     let mut browser = Chromium::start();
     browser.speaks("fr-CM,fr;q=0.9,en;q=0.8");
     waiting(&mut browser, &server);
@@ -249,7 +247,7 @@ fn french_is_spoken_to_those_who_like_it_or_switch() {
 #[test]
 fn dark_mode_keeps_the_code_black_on_white() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[PAGE, SLOW]);
+    let server = Server::start(&schema, &[PAGE]);
     let mut browser = Chromium::start();
     browser.dark();
     waiting(&mut browser, &server);
@@ -262,7 +260,7 @@ fn dark_mode_keeps_the_code_black_on_white() {
 #[test]
 fn a_user_id_is_typed_and_never_taken_from_a_link() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[PAGE, SLOW]);
+    let server = Server::start(&schema, &[PAGE]);
     let mut browser = Chromium::start();
     browser.open(&format!("http://{}/sync?user={USER}&id={USER}#{USER}", server.api));
     assert_eq!(browser.value("document.getElementById('user').value + state"), "start");
@@ -278,7 +276,7 @@ fn a_user_id_is_typed_and_never_taken_from_a_link() {
 #[test]
 fn a_bad_camera_reads_the_code() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[PAGE, SLOW]);
+    let server = Server::start(&schema, &[PAGE]);
     let mut browser = Chromium::start();
     browser.window(700, 800, 1.0, false);
     let views = [

@@ -231,7 +231,6 @@ fn a_salt_that_was_renewed_is_read_again_but_not_at_once() {
         &schema,
         &[
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", ""),
-            ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_ADDRESS", ""),
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_USER", ""),
         ],
     );

@@ -172,13 +172,7 @@ fn a_dashboard_that_answers_no_ping_is_let_go() {
 #[test]
 fn a_socket_has_a_longest_life() {
     let schema = Schema::new();
-    let server = Server::start(
-        &schema,
-        &[
-            ("GATEWAY_LIMITS_MAX_SOCKET_LIFETIME", "0.5"),
-            ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600"),
-        ],
-    );
+    let server = Server::start(&schema, &[("GATEWAY_LIMITS_MAX_SOCKET_LIFETIME", "0.5")]);
     let mut dashboard = Dashboard::open(&server.session(USER));
     dashboard.url();
     assert_eq!(dashboard.next(), Seen::Close(CloseCode::Policy));

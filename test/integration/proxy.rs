@@ -49,7 +49,6 @@ impl Site {
                 ("GATEWAY_WEBSOCKET_PUBLIC_URL", &format!("wss://{host}")),
                 ("GATEWAY_KEYS_PRIVATE_KEY", proxy.key.to_str().unwrap()),
                 ("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "2"),
-                ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600"),
             ],
         )
     }

@@ -23,9 +23,6 @@ use crate::support::server::{Folder, KEY, command};
 use crate::support::tls::{Authority, Client, NAME};
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, soak, until};
 
-/// Long enough that no code changes during a test, however slow the machine is.
-const SLOW: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600");
-
 /// A server with a certificate, and what renews it.
 struct Site {
     server: Server,
@@ -45,7 +42,6 @@ impl Site {
         let named = [
             ("GATEWAY_TLS_CERTIFICATE", certificate.to_str().unwrap()),
             ("GATEWAY_TLS_PRIVATE_KEY", key.to_str().unwrap()),
-            SLOW,
         ];
         let server = Server::start(&schema, &[&named, settings].concat());
         Site { server, authority, certificate, folder, _schema: schema }
@@ -232,7 +228,6 @@ fn a_tls_socket_costs_little_more_memory_than_a_plain_one() {
     let limits = [
         ("GATEWAY_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", "2000"),
         ("GATEWAY_LIMITS_MAX_SOCKETS_PER_USER_AND_ADDRESS", "2000"),
-        SLOW,
     ];
     let schema = Schema::new();
     let server = Server::start(&schema, &limits);

@@ -9,7 +9,6 @@ use crate::support::server::{Folder, KEY, command};
 use crate::support::{PASSWORD, Schema, Server, USER};
 
 const QUICK: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "0.3");
-const SLOW: (&str, &str) = ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "600");
 
 /// A running `qr`.
 struct Qr {
@@ -74,7 +73,7 @@ fn step<'a>(said: &'a str, name: &str) -> &'a str {
 #[test]
 fn a_newcomer_sees_the_whole_flow_with_every_app() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let api = format!("http://{}", server.api);
     let folder = Folder::new();
     fs::write(folder.0.join("password"), format!("{PASSWORD}\n")).unwrap();
@@ -103,7 +102,7 @@ fn a_newcomer_sees_the_whole_flow_with_every_app() {
 #[test]
 fn a_wrong_password_is_typed_again_and_no_secret_is_shown() {
     let schema = Schema::new();
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let folder = Folder::new();
     let mut qr = Qr::start(&folder, &format!("http://{}", server.api), &[]);
     let url = qr.line();
@@ -160,7 +159,6 @@ fn tls_is_trusted_by_the_systems_authorities_or_not_at_all() {
     let schema = Schema::new();
     let (api, sockets) = (Proxy::new(&KEY), Proxy::new(&KEY));
     let public = [
-        SLOW,
         ("GATEWAY_HTTP_PUBLIC_URL", &*api.url("https")),
         ("GATEWAY_WEBSOCKET_PUBLIC_URL", &*sockets.url("wss")),
     ];
@@ -230,7 +228,7 @@ fn a_terminal_shows_each_code_over_the_last_and_hides_the_password() {
     let said = at_a_terminal(&folder, &line, &[("TERM", "dumb")], ("", ""));
     assert!(!said.contains('█') && said.contains("/handshake"), "{said}");
 
-    let server = Server::start(&schema, &[SLOW]);
+    let server = Server::start(&schema, &[]);
     let mut qr = Qr::start(&folder, &format!("http://{}", server.api), &[]);
     let line = format!("phone {}", qr.line());
     let answer = ("password: ", &*format!("{PASSWORD}\n"));
