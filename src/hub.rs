@@ -7,7 +7,6 @@
 mod health;
 
 use std::collections::HashMap;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -271,7 +270,7 @@ impl Hub {
     /// Changes the table under the lock, then tells the sockets.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        let next = state.sessions.poll_timeout();
+        let before = state.sessions.poll_timeout();
         let result = change(&mut state);
         let mut told = Vec::new();
         while let Some((socket, event)) = state.sessions.poll_event() {
@@ -280,10 +279,8 @@ impl Hub {
                 told.push(Arc::clone(outlet));
             }
         }
-        let sooner = match (next, state.sessions.poll_timeout()) {
-            (Some(before), Some(after)) => after < before,
-            (before, after) => before.is_none() && after.is_some(),
-        };
+        let after = state.sessions.poll_timeout();
+        let sooner = after.is_some_and(|after| before.is_none_or(|before| after < before));
         drop(state);
         if sooner {
             self.earlier.notify_one();
@@ -325,7 +322,7 @@ impl Drop for Seat {
 impl Won<'_> {
     /// The phone's key is stored: the dashboard sees `200- ack`.
     pub fn complete(mut self) {
-        if let Some(claim) = mem::take(&mut self.claim) {
+        if let Some(claim) = self.claim.take() {
             self.hub.change(|state| state.sessions.complete(Instant::now(), claim));
             self.hub.answered.notify_all();
         }
@@ -334,7 +331,7 @@ impl Won<'_> {
 
 impl Drop for Won<'_> {
     fn drop(&mut self) {
-        if let Some(claim) = mem::take(&mut self.claim) {
+        if let Some(claim) = self.claim.take() {
             self.hub.change(|state| state.sessions.release(claim));
         }
     }
