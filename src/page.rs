@@ -34,8 +34,8 @@ enum Language {
 
 /// The page of one server.
 pub struct Page {
-    english: String,
-    french: String,
+    /// In the order of [`Language`].
+    html: [String; 2],
     policy: String,
     api: Endpoint,
     /// A code costs a core two milliseconds, and anyone may ask for one: whoever floods this
@@ -57,8 +57,7 @@ impl Page {
             })
         };
         Page {
-            english: fill(Language::English),
-            french: fill(Language::French),
+            html: [Language::English, Language::French].map(fill),
             policy: policy(socket),
             api: api.clone(),
             draughtsman: Workers::of(1),
@@ -69,7 +68,7 @@ impl Page {
     /// asks for.
     pub fn file(&self, asset: Asset, target: &str, accept_language: Option<&str>) -> Reply {
         let (kind, body) = match asset {
-            Asset::Page => ("text/html", self.html(language(target, accept_language))),
+            Asset::Page => ("text/html", &*self.html[language(target, accept_language) as usize]),
             Asset::Script => ("text/javascript", SCRIPT),
             Asset::Style => ("text/css", STYLE),
             Asset::Icon => ("image/svg+xml", ICON),
@@ -95,13 +94,6 @@ impl Page {
         let _turn = self.draughtsman.enter(peer)?;
         let picture = qr::svg(url).ok_or(OTHER)?;
         Ok(Reply::new(200, "image/svg+xml", picture))
-    }
-
-    fn html(&self, language: Language) -> &str {
-        match language {
-            Language::English => &self.english,
-            Language::French => &self.french,
-        }
     }
 
     fn is_own(&self, url: &str) -> bool {
@@ -185,14 +177,15 @@ mod tests {
         let page = page("sync.example");
         let keys = |language| texts(language).map(|(key, _)| key).collect::<Vec<_>>();
         assert_eq!(keys(Language::English), keys(Language::French));
-        for html in [&page.english, &page.french] {
+        for html in &page.html {
             assert!(!html.contains("{{"), "{html}");
             assert!(html.contains("https://sync.example,"), "{html}");
             assert!(html.contains(r#"data-sleep="1.5" data-changes="3""#), "{html}");
         }
-        assert!(page.english.contains(r#"<html lang="en">"#));
-        assert!(page.english.contains(r#"lang="fr" hreflang="fr">Français<"#));
-        assert!(page.french.contains(r#"<html lang="fr">"#));
+        let [english, french] = &page.html;
+        assert!(english.contains(r#"<html lang="en">"#));
+        assert!(english.contains(r#"lang="fr" hreflang="fr">Français<"#));
+        assert!(french.contains(r#"<html lang="fr">"#));
         for (key, _) in texts(Language::English) {
             assert!(key == "name" || HTML.contains(&format!("{{{{{key}}}}}")), "{key}");
         }
