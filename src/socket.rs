@@ -267,7 +267,10 @@ impl Socket {
                     Err(Error::ConnectionClosed) => return Ok(()),
                     // Who goes without an answer to our close has seen all there was to see.
                     Err(_) if self.closing.load(Ordering::Relaxed) => return Ok(()),
-                    Err(error) => return Err(self.reject(error)),
+                    Err(error) => {
+                        let _ = self.with_line(|line| reject(line, &error));
+                        return Err(error);
+                    }
                 }
             }
             ready = wait(&self.tcp, ping.min(end))?;
@@ -283,11 +286,6 @@ impl Socket {
                 self.with_line(|line| line.send(Message::Ping(Vec::new().into())))?;
             }
         }
-    }
-
-    fn reject(&self, error: Error) -> Error {
-        let _ = self.with_line(|line| reject(line, &error));
-        error
     }
 
     fn with_line<T>(
