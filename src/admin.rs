@@ -14,11 +14,11 @@ use tiny_http::Method;
 
 use crate::http::{Connection, End, Limits, Reply};
 use crate::hub::Stuck;
-use crate::metrics::{self, Certificate, Listener, Reading, Store};
+use crate::metrics::{self, Listener, Reading, Store};
 use crate::net::{Gate, Stream};
 use crate::refusal::Refusal;
 use crate::services::Services;
-use crate::store::gateway;
+use crate::store::{Record, gateway};
 use crate::tls::Tls;
 use probe::Probe;
 
@@ -131,7 +131,6 @@ impl Admin {
         let [gateway, backend] = self.probes().map(|probe| probe.last(soon));
         let queue = services.workers.queue();
         let ages = services.keyring.ages();
-        let validity = self.tls.as_ref().and_then(|tls| tls.validity());
         let listener = |(name, gate): &(&'static str, Arc<Gate>)| Listener {
             name,
             live: gate.live(),
@@ -152,28 +151,22 @@ impl Admin {
             key_written: ages.current,
             key_retired: ages.retired,
             keys_retired: ages.number_retired,
-            certificate: validity.map(|(from, until)| Certificate { from, until }),
+            certificate: self.tls.as_ref().and_then(|tls| tls.validity()),
             process: process::read(),
         })
     }
 
     fn stores(&self, gateway: bool, backend: bool) -> Vec<Store> {
         let services = &self.services;
-        let own = services.gateway.record();
-        let be = services.backend.record(&services.gateway);
+        let store = |name, ready, record: Option<Record>| Store {
+            name,
+            ready,
+            waits: record.map(|record| record.waits),
+            failures: record.map_or([0, 0], |record| [record.away, record.faults]),
+        };
         vec![
-            Store {
-                name: "gateway",
-                ready: gateway,
-                waits: Some(own.waits),
-                failures: [own.away, own.faults],
-            },
-            Store {
-                name: "be",
-                ready: backend,
-                waits: be.map(|be| be.waits),
-                failures: be.map_or([0, 0], |be| [be.away, be.faults]),
-            },
+            store("gateway", gateway, Some(services.gateway.record())),
+            store("be", backend, services.backend.record(&services.gateway)),
         ]
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::histogram::{Histogram, WAITS};
 use crate::refusal::Refusal;
-pub use text::{CONTENT_TYPE, Certificate, Listener, Process, Reading, Store, render};
+pub use text::{CONTENT_TYPE, Listener, Process, Reading, Store, render};
 
 /// How a handshake can end, in one word each: the first two are the 200 of its steps, the others
 /// the names of refusals.

@@ -28,7 +28,8 @@ pub struct Reading {
     pub key_written: SystemTime,
     pub key_retired: Option<SystemTime>,
     pub keys_retired: usize,
-    pub certificate: Option<Certificate>,
+    /// From when until when it holds, in seconds since 1970.
+    pub certificate: Option<(i64, i64)>,
     pub process: Process,
 }
 
@@ -48,12 +49,6 @@ pub struct Store {
     pub waits: Option<Histogram>,
     /// To how many it was away, and how many met a fault.
     pub failures: [u64; 2],
-}
-
-/// From when until when the certificate holds, in seconds since 1970.
-pub struct Certificate {
-    pub from: i64,
-    pub until: i64,
 }
 
 /// What the kernel tells of the process; what it does not tell is left out.
@@ -203,7 +198,7 @@ fn keys(text: &mut Text, reading: &Reading) {
         "Retired server keys that phones are still served with.",
         count(reading.keys_retired),
     );
-    if let Some(Certificate { from, until }) = reading.certificate {
+    if let Some((from, until)) = reading.certificate {
         text.gauge(
             "swob_gateway_certificate_not_before_timestamp_seconds",
             "The certificate's start.",

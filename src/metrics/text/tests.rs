@@ -27,7 +27,7 @@ fn reading(counters: Counters) -> Reading {
         key_written: SystemTime::UNIX_EPOCH,
         key_retired: None,
         keys_retired: 0,
-        certificate: Some(Certificate { from: 1, until: 2 }),
+        certificate: Some((1, 2)),
         process: Process { threads: Some(9), ..Process::default() },
     }
 }
