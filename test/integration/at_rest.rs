@@ -151,6 +151,8 @@ struct Trial {
     busy: usize,
     /// Users whose phones do.
     users: Vec<(String, String)>,
+    /// Made once: a key takes as long as a conversion, which would meet no handshakes.
+    phone: Phone,
     draw: StdRng,
 }
 
@@ -162,7 +164,8 @@ impl Trial {
             let digit = |_| char::from_digit(draw.random_range(0..16), 16).unwrap();
             (0..digits).map(digit).collect::<String>()
         };
-        let pem = Phone::new().pem;
+        let phone = Phone::new();
+        let pem = &phone.pem;
         let mut still = BTreeMap::new();
         while still.len() < rows {
             let mut values = String::new();
@@ -189,7 +192,7 @@ impl Trial {
                 n + 10
             ));
         }
-        Trial { schema, folder: Folder::new(), rows: still, busy: rows / 2, users, draw }
+        Trial { schema, folder: Folder::new(), rows: still, busy: rows / 2, users, phone, draw }
     }
 
     /// Converts under handshakes, killed this often at random points, until all is converted.
@@ -204,8 +207,8 @@ impl Trial {
             let halves = self.users.chunks(self.users.len() / 2);
             let phones: Vec<_> = halves
                 .map(|users| {
-                    let (server, over) = (&server, &over);
-                    scope.spawn(move || handshakes(server, users, over))
+                    let (server, phone, over) = (&server, &self.phone, &over);
+                    scope.spawn(move || handshakes(server, phone, users, over))
                 })
                 .collect();
             let other = {
@@ -314,17 +317,19 @@ impl Trial {
 /// Each user's phone again and again; the last key that each was told, by the phone's hash.
 fn handshakes(
     server: &Server,
+    phone: &Phone,
     users: &[(String, String)],
     over: &AtomicBool,
 ) -> BTreeMap<String, String> {
-    let phone = Phone::new();
     let mut told = BTreeMap::new();
-    while !over.load(Ordering::Relaxed) {
+    loop {
         for (user, hash) in users {
-            told.insert(hash.clone(), sync(server, user, &phone));
+            told.insert(hash.clone(), sync(server, user, phone));
+        }
+        if over.load(Ordering::Relaxed) {
+            return told;
         }
     }
-    told
 }
 
 #[expect(clippy::disallowed_methods, reason = "make chaos asks for more by the environment")]
