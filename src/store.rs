@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long an open connection is taken to live without being asked; a question takes as long as a
-/// statement, and a handshake has four of those.
+/// statement, and a handshake has three of those.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Why a database gave no answer.

@@ -25,6 +25,14 @@ use credential::{Credential, Secret};
 /// The platforms of a BE without a table of them, as shipped.
 const PLATFORMS: &str = include_str!("platforms.ini");
 
+/// A user's id and password, then no id and a verified phone's hash, twice at most. Converted,
+/// since columns of two collations do not unite.
+const CANDIDATE: &str = "\
+     (SELECT CONVERT(id USING utf8mb4), CONVERT(password USING utf8mb4) FROM users WHERE id = ?) \
+     UNION ALL \
+     (SELECT NULL, CONVERT(full_phone_number USING utf8mb4) FROM usersInfos \
+      WHERE userId = ? AND status = 'verified' LIMIT 2)";
+
 /// How `wallets` names a platform.
 pub const PLATFORM_KIND: &str = "SELECT data_type FROM information_schema.columns \
      WHERE table_schema = DATABASE() AND table_name = 'wallets' AND column_name = 'platformId'";
@@ -91,27 +99,26 @@ impl Backend {
         self.shared_key.renewed(&self.database).map(|secret| backend_key(&secret))
     }
 
-    /// What there is to judge a password by; the same two statements for known and unknown users.
+    /// What there is to judge a password by; the same statement for known and unknown users.
     ///
     /// # Errors
     /// [`StoreError`]
     pub fn candidate(&self, user: &UserId) -> Result<Candidate, StoreError> {
-        self.database.run(|connection| {
-            let row: Option<mysql::Row> = connection
-                .exec_first("SELECT id, password FROM users WHERE id = ?", (user.as_str(),))?;
-            let phones: Vec<mysql::Row> = connection.exec(
-                "SELECT full_phone_number FROM usersInfos \
-                 WHERE userId = ? AND status = 'verified' LIMIT 2",
-                (user.as_str(),),
-            )?;
-            // MySQL compares without case; a user's id is theirs byte for byte (contract §1).
-            let row = row.and_then(|mut row| Some((text(&mut row, 0)?, text(&mut row, 1)?)));
-            let password = row.filter(|(id, _)| id == user.as_str()).map(|(_, password)| password);
-            Ok(Candidate {
-                password: password.map(Zeroizing::new),
-                msisdn_hashes: phones.into_iter().map(|mut row| text(&mut row, 0)).collect(),
-            })
-        })
+        let rows: Vec<mysql::Row> = self
+            .database
+            .run(|connection| Ok(connection.exec(CANDIDATE, (user.as_str(), user.as_str()))?))?;
+        let mut candidate = Candidate { password: None, msisdn_hashes: Vec::new() };
+        for mut row in rows {
+            match (text(&mut row, 0), text(&mut row, 1)) {
+                (None, hash) => candidate.msisdn_hashes.push(hash),
+                // MySQL compares without case; a user's id is theirs byte for byte (contract §1).
+                (Some(id), hash) if id == user.as_str() => {
+                    candidate.password = hash.map(Zeroizing::new);
+                }
+                (Some(_), _) => {}
+            }
+        }
+        Ok(candidate)
     }
 
     /// The platforms that the user has saved, and all others.

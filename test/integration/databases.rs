@@ -65,12 +65,15 @@ fn a_database_that_demands_tls_is_reached_over_tls_alone() {
 fn a_phone_that_has_given_up_keeps_the_key_that_the_table_has() {
     let schema = Schema::new();
     // Each answer comes in time, and with the wait for another's all come after the app has gone.
-    for (table, sleep) in [("users", 1.8), ("usersInfos", 1.8), ("platforms", 0.45)] {
+    for (table, sleep) in [("users", 1.8), ("platforms", 0.45)] {
         schema.execute(&format!("RENAME TABLE {table} TO {table}_slow"));
         schema.execute(&format!(
             "CREATE VIEW {table} AS SELECT * FROM {table}_slow WHERE SLEEP({sleep}) = 0"
         ));
     }
+    schema.execute(
+        "CREATE TRIGGER slow BEFORE INSERT ON gateway_server_users FOR EACH ROW DO SLEEP(1.8)",
+    );
     let alone = ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", "1/1h");
     let server = Server::start(&schema, &[("GATEWAY_LOG_LEVEL", "trace"), alone]);
     let phone = Phone::new();
@@ -211,6 +214,22 @@ fn names_of_platforms_in_wallets_may_be_odd() {
     };
     assert_eq!(names("saved_platforms"), ["gmail"], "{answer}");
     assert_eq!(names("unsaved_platforms"), ["twitter", "telegram", "slack"], "{answer}");
+}
+
+#[test]
+fn the_bes_columns_may_have_any_collation() {
+    let schema = Schema::new();
+    for change in [
+        "ALTER TABLE users MODIFY password VARCHAR(255) CHARACTER SET latin1 COLLATE latin1_bin",
+        "ALTER TABLE usersInfos MODIFY full_phone_number VARCHAR(255) \
+         CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
+    ] {
+        schema.execute(change);
+    }
+    let server = Server::start(&schema, &[]);
+    assert_eq!(sync(&server).status, 200);
+    schema.execute("ALTER TABLE usersInfos MODIFY full_phone_number VARBINARY(255)");
+    assert_eq!(sync(&server).status, 200);
 }
 
 #[test]
