@@ -1,23 +1,22 @@
-//! The cryptography that needs no private key: phone keys, OAEP towards a phone, PSS, HMAC, and
-//! what the BE has sealed.
+//! The cryptography that needs neither a private key nor chance: phone keys, PSS, HMAC, and what
+//! the BE has sealed.
 //!
-//! Whatever touches the server's private key is [`crate::keyring`]'s and OpenSSL's. Chance comes
-//! from the caller.
+//! OAEP, and whatever else touches the server's private key, is [`crate::keyring`]'s.
 
 pub mod removal;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use openssl::bn::BigNum;
+use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, Public};
+use openssl::rsa::Rsa;
 use openssl::sign::Signer;
 use rsa::pkcs8::DecodePublicKey as _;
-use rsa::rand_core::CryptoRng;
 use rsa::traits::PublicKeyParts as _;
-use rsa::{Oaep, Pss, RsaPublicKey};
-use sha1::Sha1;
+use rsa::{Pss, RsaPublicKey};
 use sha2::{Digest as _, Sha256, Sha512};
 use zeroize::Zeroizing;
 
@@ -109,28 +108,14 @@ impl PhoneKey {
         &self.text
     }
 
-    /// Encrypts towards the phone: RSA-OAEP, in base64.
+    /// The same for OpenSSL, which encrypts towards it.
     ///
     /// # Errors
-    /// [`rsa::Error`] where the message is too long for the key.
-    pub fn seal(
-        &self,
-        message: &[u8],
-        digests: Digests,
-        rng: &mut impl CryptoRng,
-    ) -> Result<String, rsa::Error> {
-        let key = &self.key;
-        let sealed = match (digests.oaep, digests.mgf1) {
-            (Hash::Sha1, Hash::Sha1) => key.encrypt(rng, Oaep::<Sha1>::new(), message),
-            (Hash::Sha256, Hash::Sha256) => key.encrypt(rng, Oaep::<Sha256>::new(), message),
-            (Hash::Sha1, Hash::Sha256) => {
-                key.encrypt(rng, Oaep::<Sha1, Sha256>::new_with_mgf_hash(), message)
-            }
-            (Hash::Sha256, Hash::Sha1) => {
-                key.encrypt(rng, Oaep::<Sha256, Sha1>::new_with_mgf_hash(), message)
-            }
-        }?;
-        Ok(STANDARD.encode(sealed))
+    /// [`ErrorStack`] where there is no memory.
+    pub fn public(&self) -> Result<PKey<Public>, ErrorStack> {
+        let modulus = BigNum::from_slice(&self.key.n().to_be_bytes())?;
+        let exponent = BigNum::from_slice(&self.key.e().to_be_bytes())?;
+        PKey::from_rsa(Rsa::from_public_components(modulus, exponent)?)
     }
 
     /// Whether the phone has signed this message: RSA-PSS, SHA-512, MGF1-SHA-512, 64 bytes of
@@ -265,29 +250,6 @@ mod tests {
         let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1);
         let ec = openssl::ec::EcKey::generate(&group.unwrap()).unwrap();
         check(&String::from_utf8(ec.public_key_to_pem().unwrap()).unwrap());
-    }
-
-    #[test]
-    fn what_is_sealed_opens_under_each_pair_of_digests() {
-        use openssl::md::Md;
-        let private = openssl::pkey::PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let pem = String::from_utf8(private.public_key_to_pem().unwrap()).unwrap();
-        let phone = PhoneKey::parse(&pem).unwrap();
-        let md = |hash| if hash == Hash::Sha1 { Md::sha1() } else { Md::sha256() };
-        for oaep in [Hash::Sha1, Hash::Sha256] {
-            for mgf1 in [Hash::Sha1, Hash::Sha256] {
-                let digests = Digests { oaep, mgf1 };
-                let sealed = phone.seal(b"secret", digests, &mut rand::rng()).unwrap();
-                let mut opener = openssl::pkey_ctx::PkeyCtx::new(&private).unwrap();
-                opener.decrypt_init().unwrap();
-                opener.set_rsa_padding(openssl::rsa::Padding::PKCS1_OAEP).unwrap();
-                opener.set_rsa_oaep_md(md(oaep)).unwrap();
-                opener.set_rsa_mgf1_md(md(mgf1)).unwrap();
-                let mut plain = Vec::new();
-                opener.decrypt_to_vec(&decode_base64(&sealed).unwrap(), &mut plain).unwrap();
-                assert_eq!(plain, b"secret", "{digests:?}");
-            }
-        }
     }
 
     #[test]

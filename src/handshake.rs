@@ -124,9 +124,7 @@ impl Services {
             .ok_or(Refusal::Credentials)?;
 
         let shared_key = SharedKey::new(hub::random().map_err(|_| Refusal::Fault)?);
-        let sealed = key
-            .seal(shared_key.as_str().as_bytes(), password.wanted, &mut rand::rng())
-            .map_err(|_| Refusal::Fault)?;
+        let sealed = services::seal(&shared_key, key, password.wanted)?;
         let (saved, unsaved) = self.backend.platforms(user).map_err(refuse)?;
 
         if start.elapsed() > LATEST {

@@ -10,6 +10,7 @@
 pub mod command;
 mod error;
 mod key;
+pub mod oaep;
 pub mod ring;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use openssl::pkey::{PKey, Private};
 use zeroize::Zeroizing;
 
 pub use error::KeyError;
-pub use key::{ServerKey, md};
+pub use key::ServerKey;
 use ring::Ring;
 
 use crate::config;

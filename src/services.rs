@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::crypto::Digests;
+use crate::crypto::{Digests, PhoneKey, SharedKey};
 use crate::hub::Hub;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, oaep};
 use crate::limit::Peer;
 use crate::log::cause;
 use crate::metrics::Metrics;
@@ -75,6 +77,19 @@ impl Services {
         self.metrics.key_worked(start.elapsed());
         opened
     }
+}
+
+/// A phone's shared key, sealed for that phone, in base64.
+///
+/// # Errors
+/// [`Refusal::Fault`], with its cause in the log.
+pub fn seal(shared_key: &SharedKey, phone: &PhoneKey, digests: Digests) -> Result<String, Refusal> {
+    let message = shared_key.as_str().as_bytes();
+    let sealed = phone.public().and_then(|key| oaep::seal(&key, message, digests));
+    sealed.map(|sealed| STANDARD.encode(sealed)).map_err(|error| {
+        log::error!("a shared key was not sealed cause=\"{}\"", cause(&error));
+        Refusal::Fault
+    })
 }
 
 /// A fault of a store during `work`, told to the log with its cause and to the client without.

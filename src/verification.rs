@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::crypto::{Digests, Hash, PhoneKey, SharedKey, is_msisdn_hash};
 use crate::limit::Peer;
 use crate::refusal::Refusal;
-use crate::services::{Services, refuse};
+use crate::services::{Services, refuse, seal};
 use crate::store::gateway::{self, Row};
 use crate::wire::{self, Verification};
 
@@ -50,15 +50,13 @@ impl Fit {
     /// The shared key, sealed for whoever has made the signature over `msisdn_hash`.
     ///
     /// # Errors
-    /// [`Refusal::Forged`]
+    /// [`Refusal::Forged`], and as [`seal`].
     fn answer(&self, msisdn_hash: &[u8], signature: &[u8]) -> Result<String, Refusal> {
         if !self.phone.has_signed(msisdn_hash, signature) {
             return Err(Refusal::Forged);
         }
         let digests = Digests { oaep: self.oaep, mgf1: Hash::Sha1 };
-        self.phone
-            .seal(self.shared_key.as_str().as_bytes(), digests, &mut rand::rng())
-            .map_err(|_| Refusal::Fault)
+        seal(&self.shared_key, &self.phone, digests)
     }
 }
 

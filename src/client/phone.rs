@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{HasPublic, PKey, Private, Public};
-use openssl::pkey_ctx::PkeyCtx;
 use openssl::rsa::{Padding, Rsa};
 use openssl::sha::sha256;
 use openssl::sign::{RsaPssSaltlen, Signer};
@@ -23,7 +22,7 @@ use super::link::Link;
 use super::url::Url;
 use super::{ClientError, Trust, terminal};
 use crate::crypto::{Digests, Hash, decode_base64};
-use crate::keyring::md;
+use crate::keyring::oaep;
 use crate::log::short;
 use crate::wire::Endpoint;
 
@@ -192,7 +191,7 @@ impl Phone<'_> {
         loop {
             let password = self.password()?;
             self.say("password", "encrypted under the server's key");
-            let sealed = wrap(&seal(server, password.as_bytes(), self.order.app.sent())?);
+            let sealed = wrap(&oaep::seal(server, password.as_bytes(), self.order.app.sent())?);
             let body = match self.order.app {
                 App::TwoStep => json!({ "password": sealed }),
                 App::Ios => json!({
@@ -232,7 +231,7 @@ impl Phone<'_> {
     fn verify(&self, server: &PKey<Public>, grant: &Grant) -> Result<(), ClientError> {
         let sent = self.order.app.sent();
         let mut body = json!({
-            "msisdn": wrap(&seal(server, grant.msisdn_hash.as_bytes(), sent)?),
+            "msisdn": wrap(&oaep::seal(server, grant.msisdn_hash.as_bytes(), sent)?),
             "msisdn_signature": wrap(&self.sign(grant.msisdn_hash.as_bytes())?),
         });
         if sent.mgf1 != Hash::Sha1 {
@@ -279,11 +278,7 @@ impl Phone<'_> {
     fn open(&self, answer: &Value, digests: Digests) -> Result<Zeroizing<Vec<u8>>, ClientError> {
         const BAD: ClientError = ClientError::Answer("its shared_key does not open");
         let sealed = decode_base64(answer["shared_key"].as_str().ok_or(BAD)?).map_err(|_| BAD)?;
-        let mut context = PkeyCtx::new(&self.key)?;
-        context.decrypt_init()?;
-        set_oaep(&mut context, digests)?;
-        let mut plain = Zeroizing::new(Vec::new());
-        context.decrypt_to_vec(&sealed, &mut plain).map_err(|_| BAD)?;
+        let plain = oaep::open(&self.key, &sealed, digests).map_err(|_| BAD)?;
         let digits = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
         if plain.len() == 32 && plain.iter().all(digits) {
             return Ok(plain);
@@ -317,25 +312,6 @@ fn key_file(path: &str) -> Result<PKey<Public>, ClientError> {
     PKey::public_key_from_pem(&pem).or_else(|_| certificate()).map_err(|_| {
         ClientError::Word(format!("{path} holds neither a public key nor a certificate in PEM"))
     })
-}
-
-pub(crate) fn seal(
-    key: &PKey<Public>,
-    message: &[u8],
-    digests: Digests,
-) -> Result<Vec<u8>, ClientError> {
-    let mut context = PkeyCtx::new(key)?;
-    context.encrypt_init()?;
-    set_oaep(&mut context, digests)?;
-    let mut sealed = Vec::new();
-    context.encrypt_to_vec(message, &mut sealed)?;
-    Ok(sealed)
-}
-
-fn set_oaep<T>(context: &mut PkeyCtx<T>, digests: Digests) -> Result<(), ClientError> {
-    context.set_rsa_padding(Padding::PKCS1_OAEP)?;
-    context.set_rsa_oaep_md(md(digests.oaep))?;
-    Ok(context.set_rsa_mgf1_md(md(digests.mgf1))?)
 }
 
 /// JSON as Android writes it, which escapes slashes (contract §8).

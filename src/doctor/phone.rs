@@ -15,9 +15,10 @@ use super::recipe::{Lines, Topic};
 use super::socket::Dashboard;
 use crate::client::ClientError;
 use crate::client::exchange::{Answer, Request};
-use crate::client::phone::{android, pem, seal, wrap};
+use crate::client::phone::{android, pem, wrap};
 use crate::crypto::{Digests, Hash, hmac_sha512_hex};
 use crate::finding::Finding;
+use crate::keyring::oaep;
 use crate::log::cause;
 
 /// As the one-step app encrypts (contract §3).
@@ -155,7 +156,7 @@ impl Doctor<'_> {
         key: &PKey<Public>,
     ) -> Result<Option<(u16, u64)>, ClientError> {
         let password = format!("{:032x}", rand::random::<u128>());
-        let sealed = wrap(&seal(key, password.as_bytes(), ONE_STEP)?);
+        let sealed = wrap(&oaep::seal(key, password.as_bytes(), ONE_STEP)?);
         let body = android(&json!({
             "public_key": pem, "mgf1ParameterSpec": "sha256", "password": sealed,
         }));
@@ -171,7 +172,7 @@ impl Doctor<'_> {
         let Some(key) = outside.server.as_ref().or(certificate) else { return Ok(()) };
         let nobody = hmac_sha512_hex(&rand::random::<[u8; 32]>(), b"");
         let body = android(&json!({
-            "msisdn": wrap(&seal(key, nobody.as_bytes(), ONE_STEP)?),
+            "msisdn": wrap(&oaep::seal(key, nobody.as_bytes(), ONE_STEP)?),
             "msisdn_signature": STANDARD.encode(rand::random::<[u8; 256]>()),
             "mgf1ParameterSpec": "sha256",
         }));

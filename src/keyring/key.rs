@@ -6,15 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
-use openssl::md::{Md, MdRef};
 use openssl::pkey::{Id, PKey, Private, Public};
-use openssl::pkey_ctx::PkeyCtx;
-use openssl::rsa::{Padding, Rsa};
+use openssl::rsa::Rsa;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::KeyError;
-use crate::crypto::{Digests, Hash};
+use super::{KeyError, oaep};
+use crate::crypto::Digests;
 use crate::file;
 
 /// The size of a new key, in bits: 4096 would cost seven times the time at each handshake.
@@ -107,25 +105,8 @@ impl ServerKey {
     /// Opens a ciphertext, which must be as long as the modulus (RFC 8017 §7.1.2). `None`,
     /// whatever is wrong.
     pub fn open(&self, ciphertext: &[u8], digests: Digests) -> Option<Zeroizing<Vec<u8>>> {
-        let open = || -> Result<Zeroizing<Vec<u8>>, ErrorStack> {
-            let mut context = PkeyCtx::new(&self.private)?;
-            context.decrypt_init()?;
-            context.set_rsa_padding(Padding::PKCS1_OAEP)?;
-            context.set_rsa_oaep_md(md(digests.oaep))?;
-            context.set_rsa_mgf1_md(md(digests.mgf1))?;
-            let mut plain = Zeroizing::new(Vec::new());
-            context.decrypt_to_vec(ciphertext, &mut plain)?;
-            Ok(plain)
-        };
         // The length is the sender's own and no secret; a wrong one costs no private operation.
-        if ciphertext.len() == self.private.size() { open().ok() } else { None }
-    }
-}
-
-/// A hash by the name that OpenSSL gives it.
-pub fn md(hash: Hash) -> &'static MdRef {
-    match hash {
-        Hash::Sha1 => Md::sha1(),
-        Hash::Sha256 => Md::sha256(),
+        let whole = ciphertext.len() == self.private.size();
+        whole.then(|| oaep::open(&self.private, ciphertext, digests).ok()).flatten()
     }
 }

@@ -11,8 +11,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use openssl::pkey_ctx::PkeyCtx;
-use openssl::rsa::{Padding, Rsa};
+use openssl::rsa::Rsa;
 use openssl::x509::X509Builder;
 
 use super::*;
@@ -71,14 +70,7 @@ impl Drop for Place {
 
 fn seal(key: &ServerKey) -> Vec<u8> {
     let public = PKey::public_key_from_pem(key.public_pem().as_bytes()).unwrap();
-    let mut context = PkeyCtx::new(&public).unwrap();
-    context.encrypt_init().unwrap();
-    context.set_rsa_padding(Padding::PKCS1_OAEP).unwrap();
-    context.set_rsa_oaep_md(openssl::md::Md::sha256()).unwrap();
-    context.set_rsa_mgf1_md(openssl::md::Md::sha256()).unwrap();
-    let mut sealed = Vec::new();
-    context.encrypt_to_vec(b"secret", &mut sealed).unwrap();
-    sealed
+    oaep::seal(&public, b"secret", DIGESTS).unwrap()
 }
 
 fn opens(keyring: &Keyring, key: &ServerKey) -> bool {
