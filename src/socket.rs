@@ -282,7 +282,7 @@ impl Socket {
                     return Err(io::Error::from(io::ErrorKind::TimedOut).into());
                 }
                 heard.ping();
-                ping += self.limits.ping_interval;
+                ping = Instant::now() + self.limits.ping_interval;
                 self.with_line(|line| line.send(Message::Ping(Vec::new().into())))?;
             }
         }

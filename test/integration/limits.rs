@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -167,6 +168,23 @@ fn a_dashboard_that_answers_no_ping_is_let_go() {
     assert_eq!(server.log().matches("socket lost").count(), 1);
     alive.socket.send(Message::Ping("x".into())).unwrap();
     assert!(!server.log().contains("socket closed"));
+}
+
+#[test]
+fn a_dashboard_stays_when_the_server_stood_still() {
+    let schema = Schema::new();
+    let settings =
+        [("GATEWAY_LIMITS_PING_INTERVAL", "0.3"), ("GATEWAY_SYNC_SESSION_SLEEP_TIMEOUT", "3")];
+    let server = Server::start(&schema, &settings);
+    let mut dashboard = Dashboard::open(&server.session(USER));
+    dashboard.url();
+    // As when a machine is moved: for longer than pings may go unanswered.
+    server.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(2));
+    server.signal(Signal::CONT);
+    // An answer takes its time on the way.
+    std::thread::sleep(Duration::from_millis(150));
+    dashboard.url();
 }
 
 #[test]
