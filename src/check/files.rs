@@ -17,9 +17,6 @@ use crate::store::at_rest::Keys;
 use crate::store::backend::listed_platforms;
 use crate::tls::Certificate;
 
-/// Renewals come about 30 days before the end; whoever has fewer left has lost one.
-const DAYS: i32 = 14;
-
 /// What there is to say of all files.
 pub fn judge(config: &Config) -> Vec<Finding> {
     let keys = &config.keys;
@@ -123,22 +120,21 @@ fn ring(folder: &Path, current: &ServerKey, private_key: &Path) -> Vec<Finding> 
 
 fn certificate(file: &Path, key: &ServerKey) -> Finding {
     let read = Certificate::read(file, &key.private_key());
-    let days = read.as_ref().map_or(Ok(0), Certificate::days_left);
+    let read = read.and_then(|certificate| Ok((certificate.until(), certificate.left()?)));
     let shown = file.display();
-    match (read, days) {
-        (Err(error), _) | (_, Err(error)) => Finding::error(&error),
-        (Ok(certificate), Ok(days)) if days < 0 => Finding::problem(
-            format!("the certificate {shown} has expired, {}", certificate.until()),
+    match read {
+        Err(error) => Finding::error(&error),
+        Ok((until, left)) if left.is_over() => Finding::problem(
+            format!("the certificate {shown} has expired, {until}"),
             "renew it, such as with certbot renew",
         ),
-        (Ok(certificate), Ok(days)) if days < DAYS => Finding::warning(
-            format!("the certificate {shown} expires in {days} days, {}", certificate.until()),
+        Ok((until, left)) if left.is_late() => Finding::warning(
+            format!("the certificate {shown} expires in {left}, {until}"),
             "look why its renewal fails, such as with certbot renew --dry-run",
         ),
-        (Ok(certificate), Ok(_)) => Finding::good(format!(
-            "the certificate {shown} is for the server's key, until {}",
-            certificate.until()
-        )),
+        Ok((until, _)) => {
+            Finding::good(format!("the certificate {shown} is for the server's key, until {until}"))
+        }
     }
 }
 

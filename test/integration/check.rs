@@ -6,10 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
+use openssl::x509::X509;
 
 use crate::databases::grants;
 use crate::support::server::{Folder, KEY, command};
-use crate::support::tls::self_signed;
+use crate::support::tls::{self_signed, short_lived};
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
 
 fn mode(folder: &Folder, name: &str, mode: u32) {
@@ -237,9 +238,7 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
     };
     let ini = |text: &'static str| write("gateway.ini", text);
     let certify = |key: &PKey<Private>, days: u32, folder: &Folder| {
-        let certificate = self_signed(key, days).to_pem().unwrap();
-        fs::write(folder.0.join("chain.pem"), certificate).unwrap();
-        write("gateway.ini", "[tls]\ncertificate = chain.pem\n")(folder);
+        certified(folder, &self_signed(key, days))
     };
     let two = "[http]\nlistn = 1\n[sync]\nsession_change_limit = 0\n";
     find(&ini(two), "problem", "gateway.ini:2", "did you mean listen?");
@@ -318,6 +317,20 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
     );
     find(&ini("[log]\nfile = no/such/log\n"), "problem", "cannot be written", "standard error");
     find(&ini("[mysql]\ntls_ca = no.pem\n"), "problem", "tls_ca names no.pem", "may read");
+}
+
+fn certified(folder: &Folder, certificate: &X509) {
+    fs::write(folder.0.join("chain.pem"), certificate.to_pem().unwrap()).unwrap();
+    fs::write(folder.0.join("gateway.ini"), "[tls]\ncertificate = chain.pem\n").unwrap();
+}
+
+#[test]
+fn a_fresh_certificate_for_six_days_is_no_warning() {
+    let folder = Folder::furnished();
+    certified(&folder, &short_lived(&KEY));
+    let (code, said) = check(&folder, &["--offline"], &[]);
+    finding(&said, "good", "the certificate chain.pem is for the server's key");
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]
