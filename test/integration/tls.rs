@@ -1,11 +1,11 @@
 //! TLS on both ports by the server itself (contract §1 to §3).
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use openssl::ec::{EcGroup, EcKey};
@@ -67,6 +67,20 @@ impl Site {
         let leaf = stream.ssl().peer_certificate().unwrap();
         leaf.serial_number().to_bn().unwrap().to_dec_str().unwrap().to_string()
     }
+}
+
+#[test]
+fn qr_finds_a_server_that_serves_tls_where_the_settings_have_it() {
+    let site = Site::start(&[]);
+    let mut qr = command(&site.folder);
+    qr.args(["qr", USER, "--insecure"]).env("GATEWAY_HTTP_LISTEN", &site.server.api);
+    qr.env("GATEWAY_TLS_CERTIFICATE", &site.certificate).stdout(Stdio::piped());
+    let mut qr = qr.spawn().unwrap();
+    let mut code = String::new();
+    BufReader::new(qr.stdout.take().unwrap()).read_line(&mut code).unwrap();
+    qr.kill().unwrap();
+    qr.wait().unwrap();
+    assert!(code.starts_with(&format!("https://{}/", site.server.api)), "{code:?}");
 }
 
 #[test]
