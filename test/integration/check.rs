@@ -198,6 +198,15 @@ fn what_is_wrong_in_the_databases_is_told_with_its_remedy() {
         "may write the BE's users, wallets",
         "SELECT alone",
     );
+    // Whoever may set a password alone is every user.
+    find(
+        &|schema, account| {
+            schema.execute(&format!("GRANT UPDATE (password) ON users TO '{account}'@'localhost'"));
+        },
+        "warning",
+        "may write the BE's users",
+        "SELECT alone",
+    );
     find(
         &|schema, account| {
             schema.execute_anywhere(&format!(
