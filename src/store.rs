@@ -52,7 +52,7 @@ impl fmt::Display for StoreError {
             StoreError::Away(_) => {
                 write!(
                     f,
-                    "the database is away or refuses the account; check that it runs, and [mysql]"
+                    "the database is away or refuses the account; check that it runs, and its settings"
                 )
             }
             StoreError::Fault(_) => write!(f, "the database refuses a statement"),

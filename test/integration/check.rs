@@ -227,6 +227,11 @@ fn a_database_that_is_away_is_a_problem_but_not_offline() {
     assert_eq!(code, Some(1), "{said}");
     let (_, remedy) = finding(&said, "problem", "127.0.0.1:1");
     assert!(remedy.contains("[mysql] host, port"), "{said}");
+    let elsewhere =
+        [nowhere, [("GATEWAY_MYSQL_BE_HOST", "127.0.0.1"), ("GATEWAY_MYSQL_BE_PORT", "2")]];
+    let (_, both) = check(&folder, &[], &elsewhere.concat());
+    let (line, remedy) = finding(&both, "problem", "127.0.0.1:2");
+    assert!(remedy.contains("[mysql_be] host, port") && !line.contains("[mysql]"), "{both}");
     let (code, said) = check(&folder, &["--offline"], &nowhere);
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("127.0.0.1:1"), "{said}");
