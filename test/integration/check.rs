@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
+use openssl::symm::Cipher;
 use openssl::x509::X509;
 
 use crate::databases::grants;
@@ -286,6 +287,8 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
     );
     find(&ini("[keys]\nprivate_key = no\n"), "problem", "no server key", "keys generate");
     find(&write("server.key", "hello"), "problem", "holds no RSA private key", "keys generate");
+    find(&locked(true), "problem", "server.key is locked with a passphrase", "openssl pkey -in ");
+    find(&locked(false), "problem", "server.key is locked with a passphrase", "openssl pkey -in ");
     find(&|f| mode(f, "server.key", 0o644), "warning", "open to every user", "chmod o=");
     find(&|f| mode(f, "server.key", 0o660), "warning", "changed by its group", "chmod g-w");
     find(
@@ -331,6 +334,19 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
     );
     find(&ini("[log]\nfile = no/such/log\n"), "problem", "cannot be written", "standard error");
     find(&ini("[mysql]\ntls_ca = no.pem\n"), "problem", "tls_ca names no.pem", "may read");
+}
+
+/// With the key behind a passphrase, in the form of today or in that of old installations.
+fn locked(pkcs8: bool) -> impl Fn(&Folder) {
+    move |folder| {
+        let (cipher, word) = (Cipher::aes_256_cbc(), b"a passphrase");
+        let pem = if pkcs8 {
+            KEY.private_key_to_pem_pkcs8_passphrase(cipher, word)
+        } else {
+            KEY.rsa().unwrap().private_key_to_pem_passphrase(cipher, word)
+        };
+        fs::write(folder.0.join("server.key"), pem.unwrap()).unwrap();
+    }
 }
 
 fn certified(folder: &Folder, certificate: &X509) {
