@@ -2,6 +2,7 @@
 //! them.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use crate::config::{self, Config};
 use crate::finding::Finding;
 use crate::keyring::ring::Ring;
 use crate::keyring::{MOST, ServerKey};
-use crate::log::{cause, short};
+use crate::log::{LogError, cause, short};
 use crate::store::at_rest::Keys;
 use crate::store::backend::listed_platforms;
 use crate::tls::Certificate;
@@ -158,12 +159,14 @@ fn log_file(file: &Path) -> Finding {
     let shown = file.display();
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     let place = if file.exists() { file } else { parent.unwrap_or(Path::new(".")) };
-    match access(place, Access::WRITE_OK) {
+    let writable = if file.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        access(place, Access::WRITE_OK).map_err(io::Error::from)
+    };
+    match writable {
         Ok(()) => Finding::good(format!("the log file {shown} can be written")),
-        Err(error) => Finding::problem(
-            format!("the log file {shown} cannot be written ({error})"),
-            "let the server's account write it, or leave [log] file empty for standard error",
-        ),
+        Err(error) => Finding::error(&LogError(file.to_owned(), error)),
     }
 }
 

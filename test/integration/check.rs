@@ -333,6 +333,7 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
         "or set max_connections = ",
     );
     find(&ini("[log]\nfile = no/such/log\n"), "problem", "cannot be written", "standard error");
+    find(&ini("[log]\nfile = .\n"), "problem", "log file . cannot be written", "standard error");
     find(&ini("[mysql]\ntls_ca = no.pem\n"), "problem", "tls_ca names no.pem", "may read");
 }
 
