@@ -213,8 +213,12 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::Unreadable(file, _) => {
-                write!(f, "{} cannot be read; name a readable file with --config", file.display())
+            ConfigError::Unreadable(file, cause) => {
+                // It may hold passwords, so that not everybody who has a shell reads it.
+                let denied = cause.kind() == io::ErrorKind::PermissionDenied;
+                let how = if denied { "run this with sudo, or " } else { "" };
+                let file = file.display();
+                write!(f, "{file} cannot be read; {how}name a readable file with --config")
             }
             ConfigError::Mistakes(lines) => f.write_str(&lines.join("\n")),
         }
