@@ -216,9 +216,11 @@ impl fmt::Display for ConfigError {
             ConfigError::Unreadable(file, cause) => {
                 // It may hold passwords, so that not everybody who has a shell reads it.
                 let denied = cause.kind() == io::ErrorKind::PermissionDenied;
-                let how = if denied { "run this with sudo, or " } else { "" };
-                let file = file.display();
-                write!(f, "{file} cannot be read; {how}name a readable file with --config")
+                let how = match denied {
+                    true => "run this with sudo, or let the service's account read it (chmod 640)",
+                    false => "name a readable file with --config",
+                };
+                write!(f, "{} cannot be read; {how}", file.display())
             }
             ConfigError::Mistakes(lines) => f.write_str(&lines.join("\n")),
         }

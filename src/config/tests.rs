@@ -320,7 +320,7 @@ fn files() {
     assert_eq!(error.to_string(), expected);
     assert!(error::Error::source(&error).is_some());
     let denied = ConfigError::Unreadable("g.ini".into(), io::ErrorKind::PermissionDenied.into());
-    assert!(denied.to_string().starts_with("g.ini cannot be read; run this with sudo, or name"));
+    assert!(denied.to_string().starts_with("g.ini cannot be read; run this with sudo, or let"));
     // Tests run in the folder of gateway.ini.
     assert_eq!(load(None).unwrap(), Config::default());
     assert_eq!(load(Some("gateway.ini")).unwrap(), Config::default());
