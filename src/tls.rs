@@ -12,7 +12,7 @@ use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode};
-use openssl::x509::{X509, X509Ref};
+use openssl::x509::{X509, X509Ref, X509VerifyResult};
 
 use crate::file::{self, Stamp, stamp};
 use crate::log::cause;
@@ -186,6 +186,12 @@ impl Certificate {
     /// When it expires.
     pub fn until(&self) -> String {
         self.leaf.not_after().to_string()
+    }
+
+    /// Whether another one has issued it and is not behind it, so that phones cannot go from it to
+    /// an authority that they know.
+    pub fn is_alone(&self) -> bool {
+        self.issuers.is_empty() && self.leaf.issued(&self.leaf) != X509VerifyResult::OK
     }
 
     /// The time that it has left.

@@ -121,19 +121,23 @@ fn ring(folder: &Path, current: &ServerKey, private_key: &Path) -> Vec<Finding> 
 
 fn certificate(file: &Path, key: &ServerKey) -> Finding {
     let read = Certificate::read(file, &key.private_key());
-    let read = read.and_then(|certificate| Ok((certificate.until(), certificate.left()?)));
+    let read = read.and_then(|it| Ok((it.until(), it.left()?, it.is_alone())));
     let shown = file.display();
     match read {
         Err(error) => Finding::error(&error),
-        Ok((until, left)) if left.is_over() => Finding::problem(
+        Ok((until, left, _)) if left.is_over() => Finding::problem(
             format!("the certificate {shown} has expired, {until}"),
             "renew it, such as with certbot renew",
         ),
-        Ok((until, left)) if left.is_late() => Finding::warning(
+        Ok((until, left, _)) if left.is_late() => Finding::warning(
             format!("the certificate {shown} expires in {left}, {until}"),
             "look why its renewal fails, such as with certbot renew --dry-run",
         ),
-        Ok((until, _)) => {
+        Ok((_, _, true)) => Finding::warning(
+            format!("the certificate {shown} comes without the chain behind it"),
+            "name the file with both, which certbot calls fullchain.pem",
+        ),
+        Ok((until, ..)) => {
             Finding::good(format!("the certificate {shown} is for the server's key, until {until}"))
         }
     }

@@ -11,7 +11,7 @@ use openssl::x509::X509;
 
 use crate::databases::grants;
 use crate::support::server::{Folder, KEY, command};
-use crate::support::tls::{self_signed, short_lived};
+use crate::support::tls::{Authority, self_signed, short_lived};
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
 
 fn mode(folder: &Folder, name: &str, mode: u32) {
@@ -362,6 +362,23 @@ fn a_fresh_certificate_for_six_days_is_no_warning() {
     let (code, said) = check(&folder, &["--offline"], &[]);
     finding(&said, "good", "the certificate chain.pem is for the server's key");
     assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_certificate_without_its_chain_is_told_before_a_phone_distrusts_it() {
+    let folder = Folder::furnished();
+    let chain = Authority::new().issue(&KEY, 2);
+    let end = "-----END CERTIFICATE-----\n";
+    let alone = chain.split_inclusive(end).next().unwrap();
+    fs::write(folder.0.join("gateway.ini"), "[tls]\ncertificate = chain.pem\n").unwrap();
+    fs::write(folder.0.join("chain.pem"), alone).unwrap();
+    let (code, said) = check(&folder, &["--offline"], &[]);
+    let (_, remedy) = finding(&said, "warning", "chain.pem comes without the chain behind it");
+    assert!(remedy.contains("fullchain.pem"), "{said}");
+    assert_eq!(code, Some(0), "{said}");
+    fs::write(folder.0.join("chain.pem"), chain).unwrap();
+    let (_, said) = check(&folder, &["--offline"], &[]);
+    finding(&said, "good", "the certificate chain.pem is for the server's key");
 }
 
 #[test]
