@@ -7,11 +7,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
-use openssl::x509::X509;
 
 use crate::databases::grants;
 use crate::support::server::{Folder, KEY, command};
-use crate::support::tls::{Authority, self_signed, short_lived};
+use crate::support::tls::self_signed;
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, post};
 
 fn mode(folder: &Folder, name: &str, mode: u32) {
@@ -33,7 +32,7 @@ pub fn check(folder: &Folder, words: &[&str], settings: &[(&str, &str)]) -> (Opt
 }
 
 /// The line that begins with this mark and has this in it, and the line behind it.
-fn finding<'a>(said: &'a str, mark: &str, what: &str) -> (&'a str, &'a str) {
+pub fn finding<'a>(said: &'a str, mark: &str, what: &str) -> (&'a str, &'a str) {
     let mut lines = said.lines();
     let start = format!("  {mark:<7}  ");
     let line = lines.find(|line| line.starts_with(&start) && line.contains(what));
@@ -253,7 +252,9 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
     };
     let ini = |text: &'static str| write("gateway.ini", text);
     let certify = |key: &PKey<Private>, days: u32, folder: &Folder| {
-        certified(folder, &self_signed(key, days))
+        let certificate = self_signed(key, days).to_pem().unwrap();
+        fs::write(folder.0.join("chain.pem"), certificate).unwrap();
+        write("gateway.ini", "[tls]\ncertificate = chain.pem\n")(folder);
     };
     let two = "[http]\nlistn = 1\n[sync]\nsession_change_limit = 0\n";
     find(&ini(two), "problem", "gateway.ini:2", "did you mean listen?");
@@ -348,37 +349,6 @@ fn locked(pkcs8: bool) -> impl Fn(&Folder) {
         };
         fs::write(folder.0.join("server.key"), pem.unwrap()).unwrap();
     }
-}
-
-fn certified(folder: &Folder, certificate: &X509) {
-    fs::write(folder.0.join("chain.pem"), certificate.to_pem().unwrap()).unwrap();
-    fs::write(folder.0.join("gateway.ini"), "[tls]\ncertificate = chain.pem\n").unwrap();
-}
-
-#[test]
-fn a_fresh_certificate_for_six_days_is_no_warning() {
-    let folder = Folder::furnished();
-    certified(&folder, &short_lived(&KEY));
-    let (code, said) = check(&folder, &["--offline"], &[]);
-    finding(&said, "good", "the certificate chain.pem is for the server's key");
-    assert_eq!(code, Some(0), "{said}");
-}
-
-#[test]
-fn a_certificate_without_its_chain_is_told_before_a_phone_distrusts_it() {
-    let folder = Folder::furnished();
-    let chain = Authority::new().issue(&KEY, 2);
-    let end = "-----END CERTIFICATE-----\n";
-    let alone = chain.split_inclusive(end).next().unwrap();
-    fs::write(folder.0.join("gateway.ini"), "[tls]\ncertificate = chain.pem\n").unwrap();
-    fs::write(folder.0.join("chain.pem"), alone).unwrap();
-    let (code, said) = check(&folder, &["--offline"], &[]);
-    let (_, remedy) = finding(&said, "warning", "chain.pem comes without the chain behind it");
-    assert!(remedy.contains("fullchain.pem"), "{said}");
-    assert_eq!(code, Some(0), "{said}");
-    fs::write(folder.0.join("chain.pem"), chain).unwrap();
-    let (_, said) = check(&folder, &["--offline"], &[]);
-    finding(&said, "good", "the certificate chain.pem is for the server's key");
 }
 
 #[test]
