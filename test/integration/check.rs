@@ -214,7 +214,7 @@ fn what_is_wrong_in_the_databases_is_told_with_its_remedy() {
             ));
         },
         "problem",
-        "Access denied",
+        "its settings: ERROR 1045 (28000): Access denied",
         "ACCOUNT UNLOCK",
     );
 }
