@@ -213,8 +213,14 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::Unreadable(file, _) => {
-                write!(f, "{} cannot be read; name a readable file with --config", file.display())
+            ConfigError::Unreadable(file, cause) => {
+                // It may hold passwords, so that not everybody who has a shell reads it.
+                let denied = cause.kind() == io::ErrorKind::PermissionDenied;
+                let how = match denied {
+                    true => "run this with sudo, or let the service's account read it (chmod 640)",
+                    false => "name a readable file with --config",
+                };
+                write!(f, "{} cannot be read; {how}", file.display())
             }
             ConfigError::Mistakes(lines) => f.write_str(&lines.join("\n")),
         }

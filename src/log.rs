@@ -37,11 +37,32 @@ thread_local! {
     static REQUEST: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
+/// A file that the log cannot be written to.
+#[derive(Debug)]
+pub struct LogError(pub PathBuf, pub io::Error);
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the log file {} cannot be written; let the server's account write it, or leave [log] \
+             file empty for standard error",
+            self.0.display()
+        )
+    }
+}
+
+impl Error for LogError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.1)
+    }
+}
+
 /// Starts the log: on standard error, or in a file that is made for its owner and group.
 ///
 /// # Errors
-/// Where the file cannot be opened.
-pub fn start(settings: &config::Log) -> io::Result<()> {
+/// [`LogError`]
+pub fn start(settings: &config::Log) -> Result<(), LogError> {
     let out: Box<dyn Log> = match &settings.file {
         None if is_journal(io::stderr()) => Box::new(Journal),
         None => timed(io::stderr()),
@@ -185,8 +206,9 @@ fn timed(out: impl Write + Send + 'static) -> Box<dyn Log> {
     WriteLogger::new(LevelFilter::Trace, format, LineWriter::new(out))
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+fn open(path: &Path) -> Result<File, LogError> {
+    let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path);
+    file.map_err(|error| LogError(path.to_owned(), error))
 }
 
 /// A file that is exchanged while it is written to.

@@ -177,7 +177,7 @@ fn own(settings: &Config) -> Endpoint {
     let listening = || {
         let first = settings.http.listen.first().copied();
         let first = first.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 15000)));
-        let own = Endpoint::at(first, false);
+        let own = Endpoint::at(first, settings.tls.certificate.is_some());
         let host = if first.ip().is_unspecified() { "localhost".to_owned() } else { own.host };
         Endpoint { host, ..own }
     };

@@ -57,6 +57,20 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// What an administrator does about an address that [`bind`] does not get.
+pub fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "end the program that has it, which `ss -ltnp` tells, or write another address"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "give the service AmbientCapabilities=CAP_NET_BIND_SERVICE, or put a proxy in front"
+        }
+        io::ErrorKind::AddrNotAvailable => "write one that `ip address` lists, 0.0.0.0 or [::]",
+        _ => "write another address",
+    }
+}
+
 /// Counts the connections of one kind of listener.
 pub struct Gate {
     most: usize,

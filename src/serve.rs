@@ -20,7 +20,7 @@ use crate::config::{Config, ConfigError, Overview};
 use crate::hub::Hub;
 use crate::keyring::Keyring;
 use crate::log::cause;
-use crate::net::{Crew, Leaving};
+use crate::net::{self, Crew, Leaving};
 use crate::proxy::Proxies;
 use crate::services::{Live, Services};
 use crate::socket::Sockets;
@@ -54,11 +54,9 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServeError::Listen(section, address, _) => {
-                write!(
-                    f,
-                    "[{section}] listen = {address} cannot be had; is another server running?"
-                )
+            ServeError::Listen(section, address, error) => {
+                let remedy = net::remedy(error);
+                write!(f, "[{section}] listen = {address} cannot be had; {remedy}")
             }
             ServeError::System(_) => write!(f, "the system refuses a thread or a signal handler"),
             ServeError::Random(_) => write!(f, "the system gives no random bytes"),

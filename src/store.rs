@@ -52,7 +52,7 @@ impl fmt::Display for StoreError {
             StoreError::Away(_) => {
                 write!(
                     f,
-                    "the database is away or refuses the account; check that it runs, and [mysql]"
+                    "the database is away or refuses the account; check that it runs, and its settings"
                 )
             }
             StoreError::Fault(_) => write!(f, "the database refuses a statement"),
@@ -64,10 +64,20 @@ impl fmt::Display for StoreError {
 impl error::Error for StoreError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            StoreError::Away(cause) => cause.as_ref().map(|cause| cause as _),
-            StoreError::Fault(cause) => Some(cause),
+            StoreError::Away(cause) => cause.as_ref().map(plain),
+            StoreError::Fault(cause) => Some(plain(cause)),
             StoreError::Content(_) => None,
         }
+    }
+}
+
+/// What happened, without the names of the driver's types around it.
+fn plain(cause: &mysql::Error) -> &(dyn error::Error + 'static) {
+    match cause {
+        mysql::Error::MySqlError(cause) => cause,
+        mysql::Error::DriverError(cause) => cause,
+        mysql::Error::IoError(cause) => cause,
+        other => other,
     }
 }
 

@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::{error, fmt, io};
 
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode};
-use openssl::x509::X509;
+use openssl::x509::{X509, X509Ref, X509VerifyResult};
 
 use crate::file::{self, Stamp, stamp};
 use crate::log::cause;
+
+/// In seconds.
+const DAY: i64 = 24 * 3600;
 
 /// What a certificate is served with.
 pub struct Tls {
@@ -118,10 +121,7 @@ impl Tls {
         let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner);
         let leaf = acceptor.context().certificate()?;
         let epoch = Asn1Time::from_unix(0).ok()?;
-        let seconds = |time| {
-            let since = epoch.diff(time).ok()?;
-            Some(i64::from(since.days) * 24 * 3600 + i64::from(since.secs))
-        };
+        let seconds = |time| seconds(&epoch, time).ok();
         Some((seconds(leaf.not_before())?, seconds(leaf.not_after())?))
     }
 
@@ -188,15 +188,71 @@ impl Certificate {
         self.leaf.not_after().to_string()
     }
 
-    /// The whole days that are left; below 0 it has expired.
+    /// Whether another one has issued it and is not behind it, so that phones cannot go from it to
+    /// an authority that they know.
+    pub fn is_alone(&self) -> bool {
+        self.issuers.is_empty() && self.leaf.issued(&self.leaf) != X509VerifyResult::OK
+    }
+
+    /// The time that it has left.
     ///
     /// # Errors
     /// [`TlsError::OpenSsl`]
-    pub fn days_left(&self) -> Result<i32, TlsError> {
-        let left = Asn1Time::days_from_now(0)?.diff(self.leaf.not_after())?;
-        // Less than a day past is told in seconds alone.
-        Ok(if left.days == 0 && left.secs < 0 { -1 } else { left.days })
+    pub fn left(&self) -> Result<Left, TlsError> {
+        Ok(Left::of(&self.leaf)?)
     }
+}
+
+/// The time that a certificate has left.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// In seconds; below 0 it has expired.
+    seconds: i64,
+    /// The seconds of its whole life.
+    whole: i64,
+}
+
+impl Left {
+    /// As this machine's clock has it.
+    ///
+    /// # Errors
+    /// Where OpenSSL cannot tell.
+    pub fn of(certificate: &X509Ref) -> Result<Self, ErrorStack> {
+        let (from, until) = (certificate.not_before(), certificate.not_after());
+        let now = Asn1Time::days_from_now(0)?;
+        Ok(Left { seconds: seconds(&now, until)?, whole: seconds(from, until)? })
+    }
+
+    /// Of a certificate that holds from one time until another, in seconds of one clock.
+    pub fn at(now: f64, from: f64, until: f64) -> Self {
+        Left { seconds: (until - now) as i64, whole: (until - from) as i64 }
+    }
+
+    /// Whether none is left.
+    pub fn is_over(self) -> bool {
+        self.seconds < 0
+    }
+
+    /// Whether the certificate should have been renewed by now: less than a sixth of its life is
+    /// left, and fewer than 14 days. Clients renew with a third or more, which of some
+    /// authorities' is two days; of certificates for years a sixth is a matter of months.
+    pub fn is_late(self) -> bool {
+        self.seconds < (self.whole / 6).min(14 * DAY)
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seconds {
+            few if few < 3 * DAY => write!(f, "{} hours", few / 3600),
+            many => write!(f, "{} days", many / DAY),
+        }
+    }
+}
+
+fn seconds(from: &Asn1TimeRef, until: &Asn1TimeRef) -> Result<i64, ErrorStack> {
+    let time = from.diff(until)?;
+    Ok(i64::from(time.days) * DAY + i64::from(time.secs))
 }
 
 fn read(path: &Path, key: &PKey<Private>) -> Result<SslAcceptor, TlsError> {
@@ -210,7 +266,7 @@ fn read(path: &Path, key: &PKey<Private>) -> Result<SslAcceptor, TlsError> {
     builder.set_private_key(key)?;
     builder.set_certificate(&certificate.leaf)?;
     let until = certificate.until();
-    if certificate.days_left()? < 0 {
+    if certificate.left()?.is_over() {
         log::warn!("the TLS certificate has expired until=\"{until}\" file={}", path.display());
     } else {
         log::info!("TLS certificate until=\"{until}\"");
@@ -219,4 +275,29 @@ fn read(path: &Path, key: &PKey<Private>) -> Result<SslAcceptor, TlsError> {
         builder.add_extra_chain_cert(issuer)?;
     }
     Ok(builder.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_late_when_clients_would_have_renewed_long_ago() {
+        let check = |whole: f64, left: f64, late: bool| {
+            let left = Left::at(whole - left, 0.0, whole);
+            assert_eq!(left.is_late(), late, "{left} of {whole} days");
+        };
+        let day = DAY as f64;
+        // Certbot and Caddy renew with a third left, of six days with half and a third.
+        check(90.0 * day, 30.0 * day, false);
+        check(90.0 * day, 14.0 * day, false);
+        check(90.0 * day, 13.9 * day, true);
+        check(6.0 * day, 2.0 * day, false);
+        check(6.0 * day, 23.0 * 3600.0, true);
+        check(day / 2.0, 4.0 * 3600.0, false);
+        check(day / 2.0, 3600.0, true);
+        // A year's and a private authority's.
+        check(365.0 * day, 60.0 * day, false);
+        check(3650.0 * day, 13.0 * day, true);
+    }
 }

@@ -68,7 +68,7 @@ const MAY_IMPORT: &[(&[&str], &[&str], &[&str])] = &[
     (&["config"], &["limit", "password", "wire"], &[]),
     (&["log"], &[], &["config"]),
     (&["cli"], &[], &["client"]),
-    (&["client"], CORE, &["finding", "keyring", "log"]),
+    (&["client"], CORE, &["finding", "keyring", "log", "tls"]),
     (&["file", "lib", "systemd"], &[], &[]),
     (&["machine"], &["capacity"], &["log"]),
     (&["finding"], &[], &["log"]),
@@ -85,7 +85,11 @@ const MAY_IMPORT: &[(&[&str], &[&str], &[&str])] = &[
         &["capacity", "wire"],
         &["config", "finding", "keyring", "log", "machine", "net", "store", "takeover", "tls"],
     ),
-    (&["doctor"], &["crypto", "wire"], &["check", "client", "config", "finding", "keyring", "log"]),
+    (
+        &["doctor"],
+        &["crypto", "wire"],
+        &["check", "client", "config", "finding", "keyring", "log", "tls"],
+    ),
     (&["takeover"], &["crypto"], &["config", "finding", "keyring", "log", "store", "verification"]),
 ];
 

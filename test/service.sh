@@ -16,7 +16,7 @@ machines=${MACHINES:-target/machines}
 mkdir -p "$machines"
 machines=$(cd "$machines" && pwd -P)
 machine=$machines/service
-boot=
+boot= leader=
 
 step() { printf '\n== %s\n' "$*"; }
 inside() { nsenter --target "$leader" --all env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
@@ -37,7 +37,10 @@ clean_up() {
     code=$?
     if [ $code != 0 ] && [ "$boot" ]; then inside journalctl --no-pager -n 40 -u swob-gateway.service -u swob-gateway.socket || :; fi
     # SIGRTMIN+4 asks systemd for an orderly poweroff.
-    if [ "$boot" ]; then kill -s RTMIN+4 "$leader" 2>/dev/null || :; wait "$boot" || :; fi
+    if [ "$boot" ]; then
+        if leads; then kill -s RTMIN+4 "$leader"; else kill "$boot"; fi 2>/dev/null || :
+        wait "$boot" || :
+    fi
     rm -rf "$machine"
     exit $code
 }
@@ -61,10 +64,11 @@ start_machine() {
     setsid systemd-nspawn --quiet --register=no --keep-unit --private-network --directory="$machine" --boot \
         >"$machines/console" 2>&1 </dev/null &
     boot=$!
-    until_true leader_is_there
-    until_true inside systemctl --quiet is-active multi-user.target 2>/dev/null
+    until_true is_up
 }
-leader_is_there() { leader=$(cat "/proc/$boot/task/$boot/children" 2>/dev/null | tr -d ' ') && [ "$leader" ]; }
+# The first child only prepares the container and makes way for its process 1, so each look asks anew.
+leads() { leader=$(cat "/proc/$boot/task/$boot/children" 2>/dev/null | tr -d ' ') && [ "$leader" ]; }
+is_up() { leads && inside systemctl --quiet is-active multi-user.target 2>/dev/null; }
 
 # Asks for sessions over and over, 100 at a time, and notes what each got.
 crowd() {

@@ -2,6 +2,7 @@
 //! them.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,13 +13,10 @@ use crate::config::{self, Config};
 use crate::finding::Finding;
 use crate::keyring::ring::Ring;
 use crate::keyring::{MOST, ServerKey};
-use crate::log::{cause, short};
+use crate::log::{LogError, cause, short};
 use crate::store::at_rest::Keys;
 use crate::store::backend::listed_platforms;
 use crate::tls::Certificate;
-
-/// Renewals come about 30 days before the end; whoever has fewer left has lost one.
-const DAYS: i32 = 14;
 
 /// What there is to say of all files.
 pub fn judge(config: &Config) -> Vec<Finding> {
@@ -123,22 +121,25 @@ fn ring(folder: &Path, current: &ServerKey, private_key: &Path) -> Vec<Finding> 
 
 fn certificate(file: &Path, key: &ServerKey) -> Finding {
     let read = Certificate::read(file, &key.private_key());
-    let days = read.as_ref().map_or(Ok(0), Certificate::days_left);
+    let read = read.and_then(|it| Ok((it.until(), it.left()?, it.is_alone())));
     let shown = file.display();
-    match (read, days) {
-        (Err(error), _) | (_, Err(error)) => Finding::error(&error),
-        (Ok(certificate), Ok(days)) if days < 0 => Finding::problem(
-            format!("the certificate {shown} has expired, {}", certificate.until()),
+    match read {
+        Err(error) => Finding::error(&error),
+        Ok((until, left, _)) if left.is_over() => Finding::problem(
+            format!("the certificate {shown} has expired, {until}"),
             "renew it, such as with certbot renew",
         ),
-        (Ok(certificate), Ok(days)) if days < DAYS => Finding::warning(
-            format!("the certificate {shown} expires in {days} days, {}", certificate.until()),
+        Ok((until, left, _)) if left.is_late() => Finding::warning(
+            format!("the certificate {shown} expires in {left}, {until}"),
             "look why its renewal fails, such as with certbot renew --dry-run",
         ),
-        (Ok(certificate), Ok(_)) => Finding::good(format!(
-            "the certificate {shown} is for the server's key, until {}",
-            certificate.until()
-        )),
+        Ok((_, _, true)) => Finding::warning(
+            format!("the certificate {shown} comes without the chain behind it"),
+            "name the file with both, which certbot calls fullchain.pem",
+        ),
+        Ok((until, ..)) => {
+            Finding::good(format!("the certificate {shown} is for the server's key, until {until}"))
+        }
     }
 }
 
@@ -162,12 +163,14 @@ fn log_file(file: &Path) -> Finding {
     let shown = file.display();
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     let place = if file.exists() { file } else { parent.unwrap_or(Path::new(".")) };
-    match access(place, Access::WRITE_OK) {
+    let writable = if file.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        access(place, Access::WRITE_OK).map_err(io::Error::from)
+    };
+    match writable {
         Ok(()) => Finding::good(format!("the log file {shown} can be written")),
-        Err(error) => Finding::problem(
-            format!("the log file {shown} cannot be written ({error})"),
-            "let the server's account write it, or leave [log] file empty for standard error",
-        ),
+        Err(error) => Finding::error(&LogError(file.to_owned(), error)),
     }
 }
 

@@ -22,29 +22,23 @@ pub fn judge(config: &Config) -> Vec<Finding> {
 fn port(section: &str, address: SocketAddr) -> Finding {
     let told = format!("[{section}] listen = {address}");
     let Err(error) = net::bind(address) else { return Finding::good(format!("{told} is free")) };
-    match error.kind() {
-        io::ErrorKind::AddrInUse => held(&told, address),
-        io::ErrorKind::PermissionDenied => Finding::problem(
-            format!("{told} is a port below 1024, which this account may not have"),
-            "give the service AmbientCapabilities=CAP_NET_BIND_SERVICE, or put a proxy in front",
-        ),
-        io::ErrorKind::AddrNotAvailable => Finding::problem(
-            format!("{told} is no address of this machine"),
-            "write one that `ip address` lists, 0.0.0.0 or [::]",
-        ),
-        _ => Finding::problem(format!("{told} cannot be had ({error})"), "write another address"),
-    }
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => return held(&told, address, &error),
+        io::ErrorKind::PermissionDenied => {
+            format!("{told} is a port below 1024, which this account may not have")
+        }
+        io::ErrorKind::AddrNotAvailable => format!("{told} is no address of this machine"),
+        _ => format!("{told} cannot be had ({error})"),
+    };
+    Finding::problem(what, net::remedy(&error))
 }
 
-fn held(told: &str, address: SocketAddr) -> Finding {
+fn held(told: &str, address: SocketAddr, taken: &io::Error) -> Finding {
     match greeting(address) {
         Ok(answer) if answer.contains("\r\nServer: swob-gateway\r\n") => {
             Finding::good(format!("{told} is held by a running swob-gateway"))
         }
-        Ok(_) => Finding::problem(
-            format!("{told} is held by another program"),
-            "`ss -ltnp` tells which; end it, or write another address",
-        ),
+        Ok(_) => Finding::problem(format!("{told} is held by another program"), net::remedy(taken)),
         // A socket of systemd's waits for the service.
         Err(error) => Finding::warning(
             format!("{told} is held by someone who does not answer ({error})"),

@@ -272,7 +272,7 @@ impl Line {
     /// rust-ini sees one line at a time, for it stops at the first error, tells no key's line and
     /// glues a line without `=` to the next. It is lenient, hence the checks around it.
     fn parse(line: &str) -> Result<Line, &'static str> {
-        const SECTION: &str = "a section line is [name] and nothing else; remove the rest";
+        const SECTION: &str = "a section line is [name] and nothing else; write it so";
         const PAIR: &str = "this is no setting; write key = value, or # before a comment";
         const QUOTE: &str = "a value that begins with a quote ends with the same, and has no other \
                              of its kind; write the other kind around it, \" or '";

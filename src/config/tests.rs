@@ -319,6 +319,8 @@ fn files() {
     let expected = "no/such/gateway.ini cannot be read; name a readable file with --config";
     assert_eq!(error.to_string(), expected);
     assert!(error::Error::source(&error).is_some());
+    let denied = ConfigError::Unreadable("g.ini".into(), io::ErrorKind::PermissionDenied.into());
+    assert!(denied.to_string().starts_with("g.ini cannot be read; run this with sudo, or let"));
     // Tests run in the folder of gateway.ini.
     assert_eq!(load(None).unwrap(), Config::default());
     assert_eq!(load(Some("gateway.ini")).unwrap(), Config::default());

@@ -1,6 +1,5 @@
 //! The certificate, as apps and browsers judge it.
 
-use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::pkey::Id;
 use openssl::ssl::SslRef;
 use openssl::x509::{X509, X509VerifyResult};
@@ -11,11 +10,8 @@ use crate::client::link::Link;
 use crate::client::{ClientError, Trust};
 use crate::finding::Finding;
 use crate::log::cause;
+use crate::tls::Left;
 use crate::wire::Endpoint;
-
-/// A renewal is late when fewer hours than these are left, and less than a sixth of all of them:
-/// clients renew with a third, which for some authorities is a few hours.
-const LATE: i64 = 14 * 24;
 
 /// What the server's keys have.
 const BITS: u32 = 2048;
@@ -118,15 +114,12 @@ impl Doctor<'_> {
             );
             return Ok(());
         }
-        let now = Asn1Time::days_from_now(0)?;
-        let left = hours(&now, certificate.not_after())?;
-        let whole = hours(certificate.not_before(), certificate.not_after())?;
-        let told = if left < 72 { format!("{left} hours") } else { format!("{} days", left / 24) };
-        if left < LATE && left * 6 < whole {
+        let left = Left::of(certificate)?;
+        if left.is_late() {
             self.tell(
                 "certificate",
                 Finding::warning(
-                    format!("it is valid for {told} only, until {until}"),
+                    format!("it is valid for {left} only, until {until}"),
                     "see why it was not renewed: systemctl list-timers certbot, certbot renew \
                      --dry-run; Caddy's log says it too",
                 ),
@@ -134,7 +127,7 @@ impl Doctor<'_> {
             );
         } else {
             let names = names(certificate);
-            self.good("certificate", format!("it is trusted, for {names}, and valid for {told}"));
+            self.good("certificate", format!("it is trusted, for {names}, and valid for {left}"));
         }
         Ok(())
     }
@@ -161,11 +154,6 @@ impl Doctor<'_> {
             );
         }
     }
-}
-
-fn hours(from: &Asn1TimeRef, to: &Asn1TimeRef) -> Result<i64, ClientError> {
-    let time = from.diff(to)?;
-    Ok(i64::from(time.days) * 24 + i64::from(time.secs) / 3600)
 }
 
 /// The names that a certificate is for.

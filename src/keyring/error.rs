@@ -16,8 +16,10 @@ pub enum KeyError {
     Added(PathBuf, io::Error),
     /// `keys generate` replaces nothing.
     Exists(PathBuf),
-    /// The file holds no private key in PEM, or one with a passphrase.
+    /// The file holds no private key in PEM.
     Pem(PathBuf, ErrorStack),
+    /// The key has a passphrase, which nobody types at a start.
+    Locked(PathBuf),
     /// The file holds a key of another kind, or a short one.
     Unfit(PathBuf),
     /// `keys rotate` leaves a file alone that another program renews.
@@ -61,8 +63,13 @@ impl fmt::Display for KeyError {
             ),
             KeyError::Pem(path, _) => write!(
                 f,
-                "{} holds no RSA private key in PEM without a passphrase; make one with \
-                 `swob-gateway keys generate`",
+                "{} holds no RSA private key in PEM; make one with `swob-gateway keys generate`",
+                path.display()
+            ),
+            KeyError::Locked(path) => write!(
+                f,
+                "{0} is locked with a passphrase; put a copy without one in its place, which \
+                 `openssl pkey -in {0} -out COPY` writes",
                 path.display()
             ),
             KeyError::Unfit(path) => write!(
@@ -89,7 +96,10 @@ impl error::Error for KeyError {
                 Some(error)
             }
             KeyError::Pem(_, error) | KeyError::OpenSsl(error) => Some(error),
-            KeyError::Exists(_) | KeyError::Unfit(_) | KeyError::Foreign(_) => None,
+            KeyError::Exists(_)
+            | KeyError::Locked(_)
+            | KeyError::Unfit(_)
+            | KeyError::Foreign(_) => None,
         }
     }
 }

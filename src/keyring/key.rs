@@ -1,5 +1,6 @@
 //! One RSA key of the server: judged, named by its fingerprint, and what OpenSSL does with it.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -50,9 +51,17 @@ impl ServerKey {
                 mode & 0o777
             );
         }
-        // The callback keeps OpenSSL from asking for a passphrase at the terminal.
-        let private = PKey::private_key_from_pem_callback(&pem, |_| Ok(0))
-            .map_err(|error| KeyError::Pem(path.to_owned(), error))?;
+        // OpenSSL asks here for a passphrase, else at the terminal.
+        let locked = Cell::new(false);
+        let ask = |_: &mut [u8]| {
+            locked.set(true);
+            Ok(0)
+        };
+        let private =
+            PKey::private_key_from_pem_callback(&pem, ask).map_err(|error| match locked.get() {
+                true => KeyError::Locked(path.to_owned()),
+                false => KeyError::Pem(path.to_owned(), error),
+            })?;
         if private.id() != Id::RSA || private.bits() < BITS {
             return Err(KeyError::Unfit(path.to_owned()));
         }

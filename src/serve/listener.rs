@@ -29,16 +29,17 @@ impl Ports {
         let Config { http, websocket, admin, .. } = config;
         let (api_url, socket_url) = (http.public_url.as_ref(), websocket.public_url.as_ref());
         let mut inherited = Inherited::take()?;
-        let apis = Listeners::open("http", &http.listen, api_url, secure, &mut inherited)?;
+        let apis = Listeners::open("http", &http.listen, api_url, secure, &mut inherited);
         let dashboards =
-            Listeners::open("websocket", &websocket.listen, socket_url, secure, &mut inherited)?;
+            Listeners::open("websocket", &websocket.listen, socket_url, secure, &mut inherited);
         let admins = Listeners::open("admin", admin.listen.as_slice(), None, false, &mut inherited)
             .unwrap_or_else(|error| {
                 log::error!("nobody can ask how the server is cause=\"{}\"", cause(&error));
                 Listeners { open: Vec::new(), at: endpoint(&[], false) }
             });
+        // What systemd holds under another name, such as a wildcard, may be why an address is in use.
         inherited.finish()?;
-        Ok(Ports { apis, dashboards, admins })
+        Ok(Ports { apis: apis?, dashboards: dashboards?, admins })
     }
 }
 

@@ -108,6 +108,17 @@ impl Survey {
         }
     }
 
+    /// The tables of which the account may write a column at least, rows of theirs or new ones.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn written(&mut self) -> Result<Vec<String>, StoreError> {
+        const QUERY: &str = "SELECT DISTINCT table_name FROM information_schema.columns \
+             WHERE table_schema = DATABASE() \
+             AND (privileges LIKE '%insert%' OR privileges LIKE '%update%')";
+        Ok(self.0.query(QUERY)?)
+    }
+
     /// The table's layout, `None` where there is no table.
     ///
     /// # Errors

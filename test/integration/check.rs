@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
+use openssl::symm::Cipher;
 
 use crate::databases::grants;
 use crate::support::server::{Folder, KEY, command};
@@ -31,7 +32,7 @@ pub fn check(folder: &Folder, words: &[&str], settings: &[(&str, &str)]) -> (Opt
 }
 
 /// The line that begins with this mark and has this in it, and the line behind it.
-fn finding<'a>(said: &'a str, mark: &str, what: &str) -> (&'a str, &'a str) {
+pub fn finding<'a>(said: &'a str, mark: &str, what: &str) -> (&'a str, &'a str) {
     let mut lines = said.lines();
     let start = format!("  {mark:<7}  ");
     let line = lines.find(|line| line.starts_with(&start) && line.contains(what));
@@ -197,6 +198,15 @@ fn what_is_wrong_in_the_databases_is_told_with_its_remedy() {
         "may write the BE's users, wallets",
         "SELECT alone",
     );
+    // Whoever may set a password alone is every user.
+    find(
+        &|schema, account| {
+            schema.execute(&format!("GRANT UPDATE (password) ON users TO '{account}'@'localhost'"));
+        },
+        "warning",
+        "may write the BE's users",
+        "SELECT alone",
+    );
     find(
         &|schema, account| {
             schema.execute_anywhere(&format!(
@@ -204,7 +214,7 @@ fn what_is_wrong_in_the_databases_is_told_with_its_remedy() {
             ));
         },
         "problem",
-        "Access denied",
+        "its settings: ERROR 1045 (28000): Access denied",
         "ACCOUNT UNLOCK",
     );
 }
@@ -217,6 +227,11 @@ fn a_database_that_is_away_is_a_problem_but_not_offline() {
     assert_eq!(code, Some(1), "{said}");
     let (_, remedy) = finding(&said, "problem", "127.0.0.1:1");
     assert!(remedy.contains("[mysql] host, port"), "{said}");
+    let elsewhere =
+        [nowhere, [("GATEWAY_MYSQL_BE_HOST", "127.0.0.1"), ("GATEWAY_MYSQL_BE_PORT", "2")]];
+    let (_, both) = check(&folder, &[], &elsewhere.concat());
+    let (line, remedy) = finding(&both, "problem", "127.0.0.1:2");
+    assert!(remedy.contains("[mysql_be] host, port") && !line.contains("[mysql]"), "{both}");
     let (code, said) = check(&folder, &["--offline"], &nowhere);
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("127.0.0.1:1"), "{said}");
@@ -273,6 +288,8 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
     );
     find(&ini("[keys]\nprivate_key = no\n"), "problem", "no server key", "keys generate");
     find(&write("server.key", "hello"), "problem", "holds no RSA private key", "keys generate");
+    find(&locked(true), "problem", "server.key is locked with a passphrase", "openssl pkey -in ");
+    find(&locked(false), "problem", "server.key is locked with a passphrase", "openssl pkey -in ");
     find(&|f| mode(f, "server.key", 0o644), "warning", "open to every user", "chmod o=");
     find(&|f| mode(f, "server.key", 0o660), "warning", "changed by its group", "chmod g-w");
     find(
@@ -317,7 +334,21 @@ fn what_is_wrong_with_settings_and_files_is_told_with_its_remedy() {
         "or set max_connections = ",
     );
     find(&ini("[log]\nfile = no/such/log\n"), "problem", "cannot be written", "standard error");
+    find(&ini("[log]\nfile = .\n"), "problem", "log file . cannot be written", "standard error");
     find(&ini("[mysql]\ntls_ca = no.pem\n"), "problem", "tls_ca names no.pem", "may read");
+}
+
+/// With the key behind a passphrase, in the form of today or in that of old installations.
+fn locked(pkcs8: bool) -> impl Fn(&Folder) {
+    move |folder| {
+        let (cipher, word) = (Cipher::aes_256_cbc(), b"a passphrase");
+        let pem = if pkcs8 {
+            KEY.private_key_to_pem_pkcs8_passphrase(cipher, word)
+        } else {
+            KEY.rsa().unwrap().private_key_to_pem_passphrase(cipher, word)
+        };
+        fs::write(folder.0.join("server.key"), pem.unwrap()).unwrap();
+    }
 }
 
 #[test]

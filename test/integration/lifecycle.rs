@@ -61,15 +61,29 @@ fn a_mistake_in_the_command_line_exits_with_2() {
 }
 
 #[test]
-fn a_port_in_use_is_named() {
+fn a_port_that_is_not_to_be_had_is_named_with_its_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let folder = Folder::new();
-    assert!(command(&folder).args(["keys", "generate"]).status().unwrap().success());
-    let output = command(&folder).env("GATEWAY_HTTP_LISTEN", &address).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(&format!("[http] listen = {address}")), "{said}");
+    let taken = taken.local_addr().unwrap().to_string();
+    for (address, remedy) in [(taken.as_str(), "ss -ltnp"), ("192.0.2.1:15000", "ip address")] {
+        let output =
+            command(&Folder::furnished()).env("GATEWAY_HTTP_LISTEN", address).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said.contains(&format!("[http] listen = {address}")), "{said}");
+        assert!(said.contains(remedy), "{said}");
+    }
+}
+
+#[test]
+fn a_log_file_that_cannot_be_written_is_named_with_its_setting() {
+    for file in ["no/such/log", "."] {
+        let folder = Folder::furnished();
+        let output = command(&folder).env("GATEWAY_LOG_FILE", file).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said.contains(&format!("the log file {file} cannot be written")), "{said}");
+        assert!(said.contains("[log] file"), "{said}");
+    }
 }
 
 #[test]

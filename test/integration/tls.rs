@@ -1,11 +1,11 @@
 //! TLS on both ports by the server itself (contract §1 to §3).
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use openssl::ec::{EcGroup, EcKey};
@@ -16,11 +16,12 @@ use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVersion};
 use rustix::process::Signal;
 use tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::check::{check, finding};
 use crate::support::dashboard::Seen;
 use crate::support::http::{connect, raw};
 use crate::support::phone::is_shared_key;
 use crate::support::server::{Folder, KEY, command};
-use crate::support::tls::{Authority, Client, NAME};
+use crate::support::tls::{Authority, Client, NAME, short_lived};
 use crate::support::{Dashboard, PASSWORD, Phone, Schema, Server, USER, soak, until};
 
 /// A server with a certificate, and what renews it.
@@ -67,6 +68,47 @@ impl Site {
         let leaf = stream.ssl().peer_certificate().unwrap();
         leaf.serial_number().to_bn().unwrap().to_dec_str().unwrap().to_string()
     }
+}
+
+#[test]
+fn qr_finds_a_server_that_serves_tls_where_the_settings_have_it() {
+    let site = Site::start(&[]);
+    let mut qr = command(&site.folder);
+    qr.args(["qr", USER, "--insecure"]).env("GATEWAY_HTTP_LISTEN", &site.server.api);
+    qr.env("GATEWAY_TLS_CERTIFICATE", &site.certificate).stdout(Stdio::piped());
+    let mut qr = qr.spawn().unwrap();
+    let mut code = String::new();
+    BufReader::new(qr.stdout.take().unwrap()).read_line(&mut code).unwrap();
+    qr.kill().unwrap();
+    qr.wait().unwrap();
+    assert!(code.starts_with(&format!("https://{}/", site.server.api)), "{code:?}");
+}
+
+/// What `check` says of settings with this chain for the key of all servers.
+fn checked(chain: &[u8]) -> String {
+    let folder = Folder::furnished();
+    fs::write(folder.0.join("chain.pem"), chain).unwrap();
+    fs::write(folder.0.join("gateway.ini"), "[tls]\ncertificate = chain.pem\n").unwrap();
+    let (code, said) = check(&folder, &["--offline"], &[]);
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+#[test]
+fn a_fresh_certificate_for_six_days_is_no_warning() {
+    let said = checked(&short_lived(&KEY).to_pem().unwrap());
+    finding(&said, "good", "the certificate chain.pem is for the server's key");
+}
+
+#[test]
+fn a_certificate_without_its_chain_is_told_before_a_phone_distrusts_it() {
+    let chain = Authority::new().issue(&KEY, 2);
+    let alone = chain.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
+    let said = checked(alone.as_bytes());
+    let (_, remedy) = finding(&said, "warning", "chain.pem comes without the chain behind it");
+    assert!(remedy.contains("fullchain.pem"), "{said}");
+    let said = checked(chain.as_bytes());
+    finding(&said, "good", "the certificate chain.pem is for the server's key");
 }
 
 #[test]

@@ -6,11 +6,10 @@ use std::time::SystemTime;
 use super::samples::Samples;
 use crate::finding::{Finding, Mark};
 use crate::metrics::HANDSHAKES;
+use crate::tls::Left;
 
 /// From how full a limit is worth a word.
 const FULL: f64 = 0.8;
-/// A certificate with less than this share of its time left should have been renewed by now.
-const RENEWAL: f64 = 1.0 / 6.0;
 /// From how many codes that came too late, and from which share of all, people lack time.
 const LATE: (f64, f64) = (5.0, 0.1);
 
@@ -121,7 +120,7 @@ impl Screen {
         }
         let left = span(until - now);
         self.row("certificate", format!("{left} left"));
-        if (until - now) < (until - from) * RENEWAL {
+        if Left::at(now, from, until).is_late() {
             let what = format!("the certificate has only {left} left");
             self.findings.push(Finding::warning(what, remedy));
         }

@@ -61,7 +61,7 @@ fn screen(other: &[(&str, f64)], ready: &str) -> Screen {
 fn the_example_of_the_readme_is_what_is_shown() {
     let shown = screen(&[], READY);
     assert_eq!(shown.attention(), 0);
-    let example = format!("$ swob-gateway status\n{shown}```\n");
+    let example = format!("$ sudo swob-gateway status\n{shown}```\n");
     assert!(README.contains(&example), "README lacks this:\n{example}");
 }
 
