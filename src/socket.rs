@@ -14,13 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-use crate::crypto::decode_base64;
 use crate::http::{Connection, End, Limits, Reply, Request};
 use crate::hub::{Hub, Outlet};
 use crate::limit::Peer;
@@ -164,7 +165,7 @@ pub fn admit<'a>(
     }
     let key = request
         .header("sec-websocket-key")
-        .filter(|key| decode_base64(key).is_ok_and(|nonce| nonce.len() == 16));
+        .filter(|key| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
     let key = key.ok_or(Refusal::Malformed("Sec-WebSocket-Key is not base64 of 16 bytes"))?;
     if !request.body.is_empty() {
         return Err(Refusal::Malformed("an upgrade has no body"));
