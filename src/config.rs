@@ -215,10 +215,11 @@ impl fmt::Display for ConfigError {
         match self {
             ConfigError::Unreadable(file, cause) => {
                 // It may hold passwords, so that not everybody who has a shell reads it.
-                let denied = cause.kind() == io::ErrorKind::PermissionDenied;
-                let how = match denied {
-                    true => "run this with sudo, or let the service's account read it (chmod 640)",
-                    false => "name a readable file with --config",
+                let how = match cause.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "run this with sudo, or let the service's account read it (chmod 640)"
+                    }
+                    _ => "name a readable file with --config",
                 };
                 write!(f, "{} cannot be read; {how}", file.display())
             }

@@ -1,10 +1,9 @@
 //! The files that the settings name: whether they are there, fit each other, and who may read
 //! them.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;

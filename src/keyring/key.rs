@@ -57,11 +57,13 @@ impl ServerKey {
             locked.set(true);
             Ok(0)
         };
-        let private =
-            PKey::private_key_from_pem_callback(&pem, ask).map_err(|error| match locked.get() {
-                true => KeyError::Locked(path.to_owned()),
-                false => KeyError::Pem(path.to_owned(), error),
-            })?;
+        let private = PKey::private_key_from_pem_callback(&pem, ask).map_err(|error| {
+            if locked.get() {
+                KeyError::Locked(path.to_owned())
+            } else {
+                KeyError::Pem(path.to_owned(), error)
+            }
+        })?;
         if private.id() != Id::RSA || private.bits() < BITS {
             return Err(KeyError::Unfit(path.to_owned()));
         }
@@ -115,7 +117,9 @@ impl ServerKey {
     /// whatever is wrong.
     pub fn open(&self, ciphertext: &[u8], digests: Digests) -> Option<Zeroizing<Vec<u8>>> {
         // The length is the sender's own and no secret; a wrong one costs no private operation.
-        let whole = ciphertext.len() == self.private.size();
-        whole.then(|| oaep::open(&self.private, ciphertext, digests).ok()).flatten()
+        if ciphertext.len() != self.private.size() {
+            return None;
+        }
+        oaep::open(&self.private, ciphertext, digests).ok()
     }
 }
