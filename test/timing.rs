@@ -40,6 +40,9 @@ fn main() -> ExitCode {
             ("GATEWAY_LOG_LEVEL", "info"),
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS", ""),
             ("GATEWAY_LIMITS_PASSWORD_ATTEMPTS_PER_USER", ""),
+            // Each 401 leaves a paused session behind, whose dashboard has gone.
+            ("GATEWAY_SYNC_SESSION_PAUSED_TIMEOUT", "1"),
+            ("GATEWAY_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", "1000"),
         ],
     );
     let mut groups = groups();
