@@ -46,7 +46,7 @@ fail() {
 choose_socket() {
     socket=$dir/mysqld.sock
     if [ "$(printf %s "$socket" | wc -c)" -gt 107 ]; then
-        socket=$(mktemp -d "${TMPDIR:-/tmp}/mariadb.XXXXXX")/mysqld.sock
+        socket=$(mktemp -d)/mysqld.sock
     fi
     printf %s "$socket" >"$dir/socket"
 }
